@@ -1,0 +1,15 @@
+/** Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. */
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const projects = ['unit', 'contract', 'integration', 'e2e'];
+const given = process.argv.slice(2);
+const selected = given.filter((argument) => projects.includes(argument));
+const rest = given.filter((argument) => !projects.includes(argument));
+const jest = fileURLToPath(import.meta.resolve('jest/bin/jest.js'));
+const child = spawn(
+  process.execPath,
+  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...(selected.length ? ['--selectProjects', ...selected] : []), ...rest],
+  { stdio: 'inherit' },
+);
+child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));
