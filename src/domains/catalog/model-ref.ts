@@ -1,0 +1,67 @@
+import { AppError } from '../../shared/errors.ts';
+import type { ModelRef } from './types.ts';
+
+/** Hub rule for owner and name segments; also keeps `..` and separators out of paths. */
+const segmentPattern = /^(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?$/;
+const revisionPattern = /^(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]{0,127}$/;
+const ollamaSegmentPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,79}$/;
+const ollamaTagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,79}$/;
+const sourcePattern = /^[a-z][a-z0-9-]{0,31}$/;
+const idLengthMax = 300;
+
+function refuse(): AppError {
+  const message = 'must be huggingface:org/name[@revision] or ollama:name[:tag]';
+  return new AppError('VALIDATION_FAILED', `model_id: ${message}`, { details: { fields: [{ field: 'model_id', message }] } });
+}
+
+function parseHuggingFace(rest: string): ModelRef {
+  const at = rest.indexOf('@');
+  const name = at === -1 ? rest : rest.slice(0, at);
+  const revision = at === -1 ? null : rest.slice(at + 1);
+  const segments = name.split('/');
+  if (segments.length > 2 || !segments.every((segment) => segmentPattern.test(segment))) throw refuse();
+  if (revision !== null && !revisionPattern.test(revision)) throw refuse();
+  return { source: 'huggingface', name, revision };
+}
+
+function parseOllama(rest: string): ModelRef {
+  const slash = rest.lastIndexOf('/');
+  const colon = rest.indexOf(':', slash + 1);
+  const name = colon === -1 ? rest : rest.slice(0, colon);
+  const revision = colon === -1 ? null : rest.slice(colon + 1);
+  const segments = name.split('/');
+  if (segments.length > 2 || !segments.every((segment) => ollamaSegmentPattern.test(segment) && !segment.includes('..'))) throw refuse();
+  if (revision !== null && (!ollamaTagPattern.test(revision) || revision.includes('..'))) throw refuse();
+  return { source: 'ollama', name: segments[0] === 'library' && segments.length === 2 ? (segments[1] ?? '') : name, revision };
+}
+
+/**
+ * Reads a model id as people write it: `huggingface:org/name@rev`, `ollama:name:tag`, `org/name` (Hugging Face),
+ * `name[:tag]` (Ollama). Throws VALIDATION_FAILED; what comes out is safe to use in a path.
+ */
+export function parseModelRef(text: string): ModelRef {
+  if (text.length === 0 || text.length > idLengthMax) throw refuse();
+  const colon = text.indexOf(':');
+  const prefix = colon === -1 ? '' : text.slice(0, colon);
+  if (prefix === 'huggingface') return parseHuggingFace(text.slice(colon + 1));
+  if (prefix === 'ollama') return parseOllama(text.slice(colon + 1));
+  if (text.includes('/')) {
+    if (prefix !== '' && !prefix.includes('/') && sourcePattern.test(prefix)) return parsePlugin(prefix, text.slice(colon + 1));
+    return parseHuggingFace(text);
+  }
+  return parseOllama(text);
+}
+
+function parsePlugin(source: string, rest: string): ModelRef {
+  const parsed = parseHuggingFace(rest);
+  return { ...parsed, source };
+}
+
+/**
+ * The canonical id: what rows store and callers get as `model_id`. On the Hub a revision is a version of the same
+ * model and is left out; an Ollama tag other than `latest` names another model and stays.
+ */
+export function modelIdOf(ref: ModelRef): string {
+  const tag = ref.source === 'ollama' && ref.revision !== null && ref.revision !== 'latest' ? `:${ref.revision}` : '';
+  return `${ref.source}:${ref.name}${tag}`;
+}

@@ -1,0 +1,81 @@
+import type { LogLevel } from '../../shared/event-bus.ts';
+import type { DeploymentConfig, DeploymentUseView, RuntimeInfo } from './types.ts';
+
+/**
+ * Plug-in port: something that can run a model and serve it over HTTP in OpenAI's shape. Built-in: `llama-cpp`
+ * (a child process) and `remote` (a server that somebody else runs).
+ *
+ * The supervisor is the only caller: it never calls `start` twice for one deployment without a `stop` or an exit in
+ * between. `test/contract/model-runtime.contract.ts` is the suite that every runtime passes.
+ */
+export type ModelRuntime = {
+  readonly id: string;
+  readonly name: string;
+  readonly capabilities: RuntimeCapabilities;
+  /** Whether it can be used on this machine now, and what is missing. Answers within 2 s. */
+  probe(signal: AbortSignal): Promise<RuntimeInfo>;
+  /**
+   * Faults of a config that this runtime cannot honour, as field and message; empty = fine. Pure. Fields are named
+   * as in the REST contract (`config.context_size`).
+   */
+  validate(config: DeploymentConfig): readonly { field: string; message: string }[];
+  /**
+   * Starts and resolves once the server answers its health check. Rejects with START_FAILED (message for people,
+   * why), MODEL_DOES_NOT_FIT, PORT_IN_USE, or the signal's reason; after a rejection nothing is left running.
+   */
+  start(request: RuntimeStart, signal: AbortSignal): Promise<RunningModel>;
+  /**
+   * Finds what an earlier service process left running under this handle and ends it. Resolves when it is gone;
+   * a handle whose process or container is not there any more is fine.
+   */
+  endOrphan(handle: RuntimeHandle, signal: AbortSignal): Promise<void>;
+};
+
+export type RuntimeCapabilities = {
+  needsModel: boolean;
+  /** Formats that it loads, e.g. `gguf`. */
+  formats: readonly string[];
+  /** Only an ADMIN may start it. */
+  adminOnly: boolean;
+};
+
+/** What finds a running model again after a crash of the service; JSON-safe, stored in the row. */
+export type RuntimeHandle = { runtime: string; pid: number | null; startTime: string | null; containerId: string | null };
+
+export type RuntimeStart = {
+  deploymentId: string;
+  name: string;
+  /** Absolute path of the model's first file; null when the runtime needs none. */
+  modelPath: string | null;
+  config: DeploymentConfig;
+  /** `remote` only. */
+  apiKey: string | null;
+  /** For the engine's own output: raw lines, as they come. Never throws, never waits. */
+  log: (stream: 'stdout' | 'stderr' | 'supervisor', level: LogLevel, message: string) => void;
+  /** File that engines which outlive a pipe may write to; the supervisor reads it. */
+  logFile: string;
+  /** Called as soon as something exists that would have to be ended after a crash; stored before `start` goes on. */
+  onHandle: (handle: RuntimeHandle) => Promise<void>;
+  /** 0..1 while weights load. */
+  onLoading?: (fraction: number) => void;
+};
+
+export type RunningModel = {
+  /** Base address; `/v1/...` is appended. */
+  baseUrl: string;
+  /** Name to send as `model` upstream. */
+  model: string;
+  headers: Readonly<Record<string, string>>;
+  contextSize: number | null;
+  handle: RuntimeHandle;
+  /** Resolves when it ends, for whatever reason; never rejects. A remote server never exits. */
+  readonly exited: Promise<RuntimeExit>;
+  /** One health check; rejects with a sentence, or with the signal's reason. */
+  check(signal: AbortSignal): Promise<void>;
+  /** Null figures where they cannot be had. */
+  use(): Promise<DeploymentUseView>;
+  /** Lets running answers end for `drainMs`, then ends it with force; resolves when nothing is left. */
+  stop(drainMs: number, signal: AbortSignal): Promise<void>;
+};
+
+export type RuntimeExit = { code: number | null; signal: string | null; reason: string | null };

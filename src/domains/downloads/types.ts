@@ -1,0 +1,133 @@
+import type { StoredError } from '../../shared/errors.ts';
+import type { Page, PageRequest } from '../../shared/paging.ts';
+import type { Principal } from '../../shared/principal.ts';
+import type { DownloadStatus } from './download.machine.ts';
+
+export const overrideRules = ['unsafe_format', 'scan', 'fit'] as const;
+export type OverrideRule = (typeof overrideRules)[number];
+
+export type StartDownload = {
+  modelId: string;
+  variant?: string;
+  /** Glob patterns over the files' paths. */
+  include?: readonly string[];
+  exclude?: readonly string[];
+  revision?: string;
+  target: 'local' | 'ollama';
+  /** Higher first; 0 is usual, -100..100. */
+  priority: number;
+  maxBytesPerSecond?: number;
+  /** Rules that an ADMIN sets aside, recorded with the task. */
+  override: readonly OverrideRule[];
+  idempotencyKey?: string;
+};
+
+export const downloadFileStatuses = ['pending', 'running', 'verifying', 'completed', 'failed'] as const;
+export type DownloadFileStatus = (typeof downloadFileStatuses)[number];
+
+export type DownloadFileView = {
+  path: string;
+  sizeBytes: number;
+  downloadedBytes: number;
+  status: DownloadFileStatus;
+  /** Bare 64 hex, null until known. */
+  sha256: string | null;
+};
+
+/** A task as callers see it: the row with the live figures of the process that runs it laid over. */
+export type DownloadTaskView = {
+  id: string;
+  modelId: string;
+  /** Pinned commit or digest once planned, else what was asked for; null = the source's default, not yet resolved. */
+  revision: string | null;
+  variant: string | null;
+  target: 'local' | 'ollama';
+  status: DownloadStatus;
+  /** 1 = next; null unless queued. */
+  queuePosition: number | null;
+  priority: number;
+  maxBytesPerSecond: number | null;
+  override: readonly OverrideRule[];
+  totalBytes: number | null;
+  downloadedBytes: number;
+  /** 0..1. */
+  progress: number;
+  speedBytesPerSecond: number;
+  etaSeconds: number | null;
+  attempt: number;
+  error: StoredError | null;
+  files: readonly DownloadFileView[];
+  createdAt: Date;
+  startedAt: Date | null;
+  finishedAt: Date | null;
+};
+
+export type DownloadFilter = { status?: DownloadStatus; modelId?: string };
+
+export type DownloadEvent =
+  | { type: 'snapshot'; tasks: readonly DownloadTaskView[] }
+  | { type: 'progress' | 'status'; task: DownloadTaskView };
+
+export type InstalledFile = { path: string; sizeBytes: number; sha256: string | null; gitSha1: string | null };
+
+export type InstalledModelView = {
+  id: string;
+  modelId: string;
+  revision: string;
+  variant: string | null;
+  format: string;
+  quantization: string | null;
+  sizeBytes: number;
+  /** Folder that the files' paths are relative to. */
+  folder: string;
+  files: readonly InstalledFile[];
+  /** `missing` when someone removed a file behind our back. */
+  verification: 'verified' | 'damaged' | 'missing';
+  installedAt: Date;
+  lastUsedAt: Date | null;
+};
+
+export type VolumeView = { path: string; purpose: 'data' | 'models'; totalBytes: number; freeBytes: number; reservedBytes: number; usedByModelsBytes: number };
+
+/** Use cases of the download queue; `DownloadsService` implements it. */
+export type Downloads = {
+  /**
+   * 201 on the REST side when `created`; the same model, revision and files again while one is unfinished answers
+   * that task with `created: false`. All installed already: a `completed` task. Throws MODEL_NOT_FOUND,
+   * MODEL_GATED, UNSAFE_FILE, UNSUPPORTED_MODEL, INSUFFICIENT_STORAGE, IDEMPOTENCY_CONFLICT, VALIDATION_FAILED,
+   * FORBIDDEN (override without ADMIN).
+   */
+  start(input: StartDownload, principal: Principal, signal: AbortSignal): Promise<{ task: DownloadTaskView; created: boolean }>;
+  /** Throws DOWNLOAD_NOT_FOUND, INVALID_STATE (details: status, allowed). Pausing a paused task answers it. */
+  pause(id: string, signal: AbortSignal): Promise<DownloadTaskView>;
+  resume(id: string, signal: AbortSignal): Promise<DownloadTaskView>;
+  /** Removes partial files. Cancelling a cancelled task answers it. */
+  cancel(id: string, signal: AbortSignal): Promise<DownloadTaskView>;
+  /** A failed or cancelled task again, from what is left of it. */
+  retry(id: string, signal: AbortSignal): Promise<DownloadTaskView>;
+  prioritize(id: string, priority: number, signal: AbortSignal): Promise<DownloadTaskView>;
+  /** Only of an ended task; `deleteFiles` removes the model too (MODEL_IN_USE while a deployment uses it). */
+  remove(id: string, options: { deleteFiles: boolean }, signal: AbortSignal): Promise<DownloadTaskView>;
+  find(id: string): Promise<DownloadTaskView | null>;
+  /** Throws DOWNLOAD_NOT_FOUND. */
+  get(id: string): Promise<DownloadTaskView>;
+  list(filter: DownloadFilter, page: PageRequest): Promise<Page<DownloadTaskView>>;
+  /**
+   * First a snapshot (of the one task, or of all unfinished ones), then changes: progress at most 4 a second per
+   * task, newest wins; status at once. Ends with the task's removal when `taskId` is given, or with the signal.
+   */
+  watch(taskId: string | null, signal: AbortSignal): AsyncIterable<DownloadEvent>;
+};
+
+/** Models on disk; `ModelStore` implements it. */
+export type InstalledModels = {
+  list(page: PageRequest): Promise<Page<InstalledModelView>>;
+  find(id: string): Promise<InstalledModelView | null>;
+  /** All variants of the model that are installed, newest first. */
+  findByModel(modelId: string): Promise<readonly InstalledModelView[]>;
+  /** Marks use now. Best effort for deployments. */
+  touch(id: string): Promise<void>;
+  /** Throws NOT_FOUND, MODEL_IN_USE. Removes files that no other installed model shares. */
+  delete(id: string, signal: AbortSignal): Promise<InstalledModelView>;
+  volumes(): Promise<readonly VolumeView[]>;
+};

@@ -1,0 +1,25 @@
+/**
+ * Why work was stopped. Handed to `AbortController.abort(...)`, so that whoever waits can tell a pause from a
+ * cancellation, a shutdown or a caller that went away. None of them is an error.
+ */
+export type StopCause = 'paused' | 'cancelled' | 'shutdown' | 'stopped' | 'caller_gone' | 'superseded';
+
+export class StopReason extends Error {
+  override readonly name = 'AbortError';
+  readonly why: StopCause;
+
+  constructor(why: StopCause) {
+    super(`stopped: ${why}`);
+    this.why = why;
+  }
+}
+
+/** The cause when `error` (or the signal's reason) is a deliberate stop, else undefined. */
+export function stopCauseOf(error: unknown): StopCause | undefined {
+  return error instanceof StopReason ? error.why : undefined;
+}
+
+/** True for a deliberate stop as well as for a plain AbortError of the platform. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}

@@ -1,0 +1,76 @@
+import type { ResourcesSample } from './resources-sample.ts';
+
+/**
+ * Live events are hints: the truth is in the database, and whoever missed one reads the row again. Payloads are
+ * JSON-safe, because in production they travel through Redis. Keyed by the id of what they speak about.
+ */
+export type EventMap = {
+  /** Bytes and speed of a task moved; at most a few a second per task leave the downloader. */
+  'download.progress': { taskId: string; progress: DownloadFigures };
+  /** The task's row changed (status, priority, error) or went away. */
+  'download.changed': { taskId: string; status: string; removed?: boolean };
+  'deployment.changed': { deploymentId: string; status: string; removed?: boolean };
+  'deployment.log': { deploymentId: string; line: LogLine };
+  /** A message of the session was added or ended, or the session itself changed or went away. */
+  'chat.session_changed': { sessionId: string; messageId: string | null; removed?: boolean };
+  /** A key was revoked or changed: sockets that it opened look at it again. */
+  'access.key_changed': { keyId: string };
+  'system.sampled': { sample: ResourcesSample };
+};
+
+export type Topic = keyof EventMap;
+
+export type FileFigures = { path: string; downloadedBytes: number; status: string };
+
+export type DownloadFigures = {
+  downloadedBytes: number;
+  totalBytes: number | null;
+  /** Over the last 5 s; 0 when nothing comes. */
+  speedBytesPerSecond: number;
+  etaSeconds: number | null;
+  files: readonly FileFigures[];
+};
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+export type LogLine = {
+  /** ISO 8601 UTC. */
+  time: string;
+  stream: 'stdout' | 'stderr' | 'supervisor';
+  level: LogLevel;
+  message: string;
+  /** Which start of the deployment wrote it, counted from 1. */
+  run: number;
+  /** Position in the deployment's log, for paging and following; opaque. */
+  cursor: string;
+};
+
+/**
+ * `latest`: one waiting event per key at most, the newest wins. `all`: a bounded queue; when it is full the oldest
+ * ones go and the next delivery says how many.
+ */
+export type SubscribeOptions = {
+  /** Only events of this id; all when left out. */
+  key?: string;
+  delivery: 'latest' | 'all';
+  /** `latest` only: no more than one delivery per key in this time. */
+  minIntervalMs?: number;
+  /** `all` only; default 1,000. */
+  queueMax?: number;
+};
+
+export type Delivery<T extends Topic> =
+  | { type: 'event'; payload: EventMap[T]; droppedBefore: number }
+  /** The connection to the other processes was lost for a while: read the state again. */
+  | { type: 'resync' };
+
+export type EventBus = {
+  /** Never throws to a publisher and never waits for a subscriber; `key` is the id that `subscribe` filters by. */
+  publish<T extends Topic>(topic: T, key: string, payload: EventMap[T]): void;
+  /**
+   * Subscribed from the moment of the call (not of the first `next()`), until the iterator returns or the signal
+   * aborts, which ends it quietly. A subscriber that stops pulling holds its bounded queue and nothing else.
+   */
+  subscribe<T extends Topic>(topic: T, options: SubscribeOptions, signal: AbortSignal): AsyncIterableIterator<Delivery<T>>;
+  close(): Promise<void>;
+};

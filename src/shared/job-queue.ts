@@ -1,0 +1,20 @@
+/**
+ * A durable queue of few, long jobs. At least once: a handler may run again after a crash, so it must be
+ * idempotent. Implementation: pg-boss on the same database as the rest.
+ */
+export type JobHandler = (job: { id: string; subjectId: string; attempt: number }, signal: AbortSignal) => Promise<void>;
+
+export type JobQueue = {
+  /** Adds a job for `subjectId`; while one is waiting or active for the same subject, nothing is added. */
+  enqueue(queue: string, subjectId: string, options?: { priority?: number; startAfterSeconds?: number }): Promise<void>;
+  /** Takes waiting jobs of `subjectId` out and aborts an active one with `reason`, wherever it runs. */
+  cancel(queue: string, subjectId: string, reason: Error): Promise<void>;
+  /**
+   * Runs `handler` for up to `concurrency` jobs at once in this process until `stop()`. The signal aborts on
+   * cancel and on shutdown, with a StopReason. A handler that throws makes the job retry.
+   */
+  work(queue: string, concurrency: number, handler: JobHandler): Promise<void>;
+  start(): Promise<void>;
+  /** Aborts active handlers with StopReason('shutdown') and waits for them under the signal; unfinished jobs run again later. */
+  stop(signal: AbortSignal): Promise<void>;
+};

@@ -1,0 +1,28 @@
+/**
+ * The append-only stream of one answer. Positions count pieces from 0; a piece is one or more tokens.
+ * In memory when embedded, a Redis Stream per message in production; the same contract suite runs on both.
+ */
+export type StreamPiece = { type: 'piece'; index: number; text: string };
+export type StreamEnd = {
+  type: 'end';
+  /** The last piece's index, -1 when there was none. */
+  index: number;
+  /** JSON-safe facts of the ended answer (status, usage, finish reason, error). */
+  outcome: Readonly<Record<string, unknown>>;
+};
+export type StreamEntry = StreamPiece | StreamEnd;
+
+export type TokenStream = {
+  /** Appends one piece and returns its index. Pieces of one message are appended by one writer, in order. */
+  append(messageId: string, text: string): Promise<number>;
+  /** Marks the end; readers get it after the last piece and are done. The stream stays readable for a while. */
+  end(messageId: string, outcome: StreamEnd['outcome']): Promise<void>;
+  /** True while the stream can be read from position 0 (live, or ended a short while ago). */
+  has(messageId: string): Promise<boolean>;
+  /**
+   * Every entry after position `after` (-1 = from the start), in order, first the stored ones, then live, up to
+   * the end entry. The reader pulls: one that stops pulling costs nothing but its own place, because entries are
+   * stored once per message and never queued per reader. Ends early when the signal aborts.
+   */
+  read(messageId: string, after: number, signal: AbortSignal): AsyncIterable<StreamEntry>;
+};
