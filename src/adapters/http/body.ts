@@ -1,0 +1,56 @@
+import type { IncomingMessage } from 'node:http';
+import { AppError, validationFailed } from '../../shared/errors.ts';
+
+export const bodyBytesMax = 1024 * 1024;
+
+function tooLarge(): AppError {
+  return new AppError('PAYLOAD_TOO_LARGE', `The body may have ${bodyBytesMax} bytes at most.`, { details: { max_bytes: bodyBytesMax } });
+}
+
+/** `application/json`, in UTF-8 if it says so: other types are what a foreign page's form can send. */
+export function isJsonContentType(header: string | undefined): boolean {
+  const [type = '', ...parameters] = (header ?? '').toLowerCase().split(';');
+  const charset = parameters.map((parameter) => parameter.trim()).find((parameter) => parameter.startsWith('charset='));
+  return type.trim() === 'application/json' && (charset === undefined || /^charset="?utf-?8"?$/.test(charset));
+}
+
+/** Throws PAYLOAD_TOO_LARGE by the declared length before reading, by the counted one while reading. */
+export async function readBody(req: IncomingMessage, signal: AbortSignal): Promise<Buffer> {
+  if (Number(req.headers['content-length'] ?? 0) > bodyBytesMax) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  // The stream survives a refusal, so that the answer can still be sent.
+  for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    signal.throwIfAborted();
+    sizeBytes += chunk.byteLength;
+    if (sizeBytes > bodyBytesMax) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, sizeBytes);
+}
+
+/** The body as a JSON object; an empty body is an empty object. Encoded bodies are refused, not unpacked. */
+export async function readJsonObject(req: IncomingMessage, signal: AbortSignal): Promise<Record<string, unknown>> {
+  const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
+  if (!hasBody) return {};
+  if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
+  }
+  const bytes = await readBody(req, signal);
+  if (bytes.byteLength === 0) return {};
+  return parseJsonObject(bytes);
+}
+
+export function parseJsonObject(bytes: Buffer): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new AppError('VALIDATION_FAILED', 'The body is not valid JSON.', { details: { fields: [{ field: 'body', message: 'not valid JSON' }] }, cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw validationFailed([{ field: 'body', message: 'must be a JSON object' }]);
+  }
+  if (Object.hasOwn(value, '__proto__')) throw validationFailed([{ field: '__proto__', message: 'unknown field' }]);
+  return value as Record<string, unknown>;
+}

@@ -1,0 +1,212 @@
+import { randomUUID } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { isAbort, StopReason } from '../shared/abort.ts';
+import { AppError, isAppError } from '../shared/errors.ts';
+import type { Logger } from '../shared/logger.ts';
+import type { Principal } from '../shared/principal.ts';
+import { credentialOf } from './http/credential.ts';
+import { httpStatusOf, maskedError, sendError, sendJson } from './http/error-response.ts';
+import type { Exchange, ExchangeHandler } from './http/exchange.ts';
+import type { Guard } from './http/guard.ts';
+
+/** Routes by the first segment of the path; the longest matching prefix wins. */
+export type HttpMount = { prefix: string; handle: ExchangeHandler };
+export type UpgradeHandler = (upgrade: { req: IncomingMessage; socket: Duplex; head: Buffer; url: URL; principal: Principal | null }) => void;
+export type UpgradeMount = { prefix: string; handle: UpgradeHandler };
+
+export type HttpObserver = (route: string, method: string, status: number, durationSeconds: number) => void;
+
+export type ServerOptions = {
+  guard: Guard;
+  authenticate: (credential: string) => Promise<Principal | null>;
+  http: readonly HttpMount[];
+  upgrades: readonly UpgradeMount[];
+  logger: Logger;
+  observe: HttpObserver;
+};
+
+export type HttpServer = {
+  /** Port 0 = any free one. Rejects with the system's error when the address is taken. */
+  listen(host: string, port: number): Promise<{ host: string; port: number }>;
+  /** From now on new requests get SHUTTING_DOWN; running ones go on. */
+  drain(): void;
+  /** Waits for running requests until the signal aborts, then cuts what is left. */
+  close(signal: AbortSignal): Promise<void>;
+};
+
+const requestIdPattern = /^[A-Za-z0-9._-]{8,128}$/;
+/** A browser's preflight answer may be kept this long. */
+const preflightMaxAgeSeconds = 600;
+
+function requestIdOf(req: IncomingMessage): string {
+  const given = req.headers['x-request-id'];
+  return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID();
+}
+
+function parseTarget(req: IncomingMessage): URL {
+  const url = URL.parse(req.url ?? '/', 'http://service.invalid');
+  // An absolute-form or `//host` target would move the host part: neither is ours to serve.
+  if (url?.host !== 'service.invalid') throw new AppError('VALIDATION_FAILED', 'The request target is not a path.');
+  return url;
+}
+
+function mountOf<M extends { prefix: string }>(mounts: readonly M[], pathname: string): M | undefined {
+  return mounts.find(({ prefix }) => pathname === prefix || pathname.startsWith(prefix.endsWith('/') ? prefix : `${prefix}/`));
+}
+
+function callerSignal(res: ServerResponse): AbortSignal {
+  const gone = new AbortController();
+  res.once('close', () => {
+    if (!res.writableFinished) gone.abort(new StopReason('caller_gone'));
+  });
+  return gone.signal;
+}
+
+/** Headers that let an allowed foreign page read the answer; answers true when the request was only the preflight. */
+function answerCors(req: IncomingMessage, res: ServerResponse, origin: string | null): boolean {
+  res.setHeader('vary', 'Origin');
+  if (origin !== null) {
+    res.setHeader('access-control-allow-origin', origin);
+    res.setHeader('access-control-expose-headers', 'API-Version, X-Request-Id, Retry-After, Deprecation, Sunset');
+  }
+  if (req.method !== 'OPTIONS' || req.headers['access-control-request-method'] === undefined) return false;
+  if (origin !== null) {
+    res.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
+    res.setHeader('access-control-allow-headers', 'Authorization, Content-Type, X-API-Key, X-Request-Id, Last-Event-ID');
+    res.setHeader('access-control-max-age', preflightMaxAgeSeconds);
+  }
+  res.writeHead(204).end();
+  return true;
+}
+
+class Front {
+  readonly #options: ServerOptions;
+  readonly #mounts: readonly HttpMount[];
+  readonly #upgrades: readonly UpgradeMount[];
+  draining = false;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    const byLength = (a: { prefix: string }, b: { prefix: string }): number => b.prefix.length - a.prefix.length;
+    this.#mounts = [...options.http].sort(byLength);
+    this.#upgrades = [...options.upgrades].sort(byLength);
+  }
+
+  async handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    const requestId = requestIdOf(req);
+    const logger = this.#options.logger.child({ requestId });
+    res.setHeader('x-request-id', requestId);
+    res.setHeader('x-content-type-options', 'nosniff');
+    // A reset connection is the client's business; without a listener it would end the process.
+    req.on('error', () => undefined);
+    res.on('error', () => undefined);
+    const startedAt = performance.now();
+    let route = 'none';
+    res.once('close', () => this.#options.observe(route, req.method ?? '', res.statusCode, (performance.now() - startedAt) / 1000));
+    try {
+      const url = parseTarget(req);
+      if (url.pathname === '/health') {
+        route = '/health';
+        sendJson(res, 200, { status: 'ok' });
+        return;
+      }
+      this.#options.guard.checkHost(req);
+      if (answerCors(req, res, this.#options.guard.checkOrigin(req))) return;
+      const mount = mountOf(this.#mounts, url.pathname);
+      if (!mount) throw new AppError('ROUTE_NOT_FOUND', 'There is nothing at this path.');
+      route = mount.prefix;
+      if (this.draining && mount.prefix !== '/ready') throw new AppError('SHUTTING_DOWN', 'The service is shutting down.');
+      await mount.handle({ req, res, url, requestId, logger, principal: await this.#principal(req), signal: callerSignal(res) });
+    } catch (error) {
+      this.#fail(error, { req, res, requestId, logger });
+    }
+  }
+
+  #fail(error: unknown, context: Pick<Exchange, 'req' | 'res' | 'requestId' | 'logger'>): void {
+    const { req, res, requestId, logger } = context;
+    if (isAbort(error) && (res.destroyed || req.destroyed)) return;
+    if (!isAppError(error)) logger.error({ err: error, method: req.method }, 'request failed');
+    if (!req.complete && !res.headersSent) {
+      // The rest of a refused body is thrown away, so that the client gets to read the answer instead of a reset.
+      res.setHeader('connection', 'close');
+      req.resume();
+    }
+    sendError(res, isAppError(error) ? error : maskedError(requestId));
+  }
+
+  async #principal(req: IncomingMessage): Promise<Principal | null> {
+    const credential = credentialOf(req.headers);
+    return credential === null ? null : await this.#options.authenticate(credential);
+  }
+
+  async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    socket.on('error', () => undefined);
+    try {
+      const url = parseTarget(req);
+      this.#options.guard.checkHost(req);
+      this.#options.guard.checkOrigin(req);
+      if (this.draining) throw new AppError('SHUTTING_DOWN', 'The service is shutting down.');
+      const mount = mountOf(this.#upgrades, url.pathname);
+      if (!mount) throw new AppError('ROUTE_NOT_FOUND', 'There is no WebSocket at this path.');
+      mount.handle({ req, socket, head, url, principal: await this.#principal(req) });
+    } catch (error) {
+      if (!isAppError(error)) this.#options.logger.error({ err: error }, 'upgrade failed');
+      refuseUpgrade(socket, isAppError(error) ? error : maskedError(requestIdOf(req)));
+    }
+  }
+}
+
+/** Answers an upgrade with an HTTP error and closes the connection. */
+export function refuseUpgrade(socket: Duplex, error: AppError): void {
+  const body = JSON.stringify({ error: { code: error.code, message: error.message } });
+  const status = httpStatusOf[error.code];
+  socket.end(
+    `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}
+
+function createNodeServer(front: Front): Server {
+  const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16 * 1024 }, (req, res) => {
+    void front.handle(req, res);
+  });
+  server.on('upgrade', (req, socket, head) => {
+    void front.upgrade(req, socket, head);
+  });
+  server.on('clientError', (_error, socket) => {
+    // Not HTTP at all: there is no request to answer in the usual shape.
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+  });
+  return server;
+}
+
+export function createHttpServer(options: ServerOptions): HttpServer {
+  const front = new Front(options);
+  const server = createNodeServer(front);
+  return {
+    async listen(host, port) {
+      const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+      server.once('error', reject);
+      server.listen({ host, port }, () => resolve(undefined));
+      await promise;
+      server.off('error', reject);
+      // The cast holds: a server that listens on host and port has an AddressInfo.
+      const address = server.address() as AddressInfo;
+      return { host, port: address.port };
+    },
+    drain() {
+      front.draining = true;
+    },
+    async close(signal) {
+      const { promise, resolve } = Promise.withResolvers<undefined>();
+      server.close(() => resolve(undefined));
+      server.closeIdleConnections();
+      const cut = (): void => server.closeAllConnections();
+      if (signal.aborted) cut();
+      else signal.addEventListener('abort', cut, { once: true });
+      await promise;
+      signal.removeEventListener('abort', cut);
+    },
+  };
+}
