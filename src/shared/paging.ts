@@ -2,7 +2,13 @@ import { AppError } from './errors.ts';
 
 /** A keyset page: `cursor` is opaque to callers and stays valid while rows are added or removed. */
 export type PageRequest = { limit: number; cursor?: string | undefined };
-export type Page<T> = { items: T[]; nextCursor: string | null; total: number | null };
+export type Page<T> = {
+  items: T[];
+  nextCursor: string | null;
+  total: number | null;
+  /** One for each item, to go on after it. Left out where only whole pages can be continued. */
+  cursors?: readonly string[];
+};
 
 export const pageLimits = { min: 1, max: 100, default: 20 } as const;
 

@@ -110,6 +110,8 @@ export type Chat = {
   listSessions(filter: { search?: string }, page: PageRequest, principal: Principal): Promise<Page<ChatSessionView>>;
   /** Oldest first. */
   messages(sessionId: string, page: PageRequest, principal: Principal): Promise<Page<ChatMessageView>>;
+  /** The first `limit` messages of each of these sessions (the caller's own), oldest first, in one query. */
+  firstMessages(sessionIds: readonly string[], limit: number, principal: Principal): Promise<ReadonlyMap<string, Page<ChatMessageView>>>;
   findMessage(id: string, principal: Principal): Promise<ChatMessageView | null>;
   /**
    * Stores the message and the empty answers, starts generating and returns. Throws CHAT_SESSION_NOT_FOUND,

@@ -102,6 +102,9 @@ export type LogQuery = {
 
 export type LogEvent = { type: 'line'; line: LogLine } | { type: 'dropped'; lines: number };
 
+/** One change of a deployment's state, as `transition` recorded it. */
+export type DeploymentEventView = { id: string; fromStatus: DeploymentStatus | null; toStatus: DeploymentStatus; reason: string | null; at: Date };
+
 export type RuntimeInfo = { id: RuntimeId; name: string; available: boolean; version: string | null; detail: string | null; needsModel: boolean; formats: readonly string[] };
 
 export type FitRequest = { modelId: string; variant?: string; config?: DeploymentConfig };
@@ -154,6 +157,12 @@ export type Deployments = {
   findByName(name: string): Promise<DeploymentView | null>;
   get(id: string): Promise<DeploymentView>;
   list(filter: DeploymentFilter, page: PageRequest): Promise<Page<DeploymentView>>;
+  /** Those that exist, in one query. */
+  findMany(ids: readonly string[]): Promise<readonly DeploymentView[]>;
+  /** The newest deployments of each of these models, `limitEach` at most, in one query. */
+  listByModels(modelIds: readonly string[], limitEach: number): Promise<readonly DeploymentView[]>;
+  /** Its state changes, newest first. */
+  events(id: string, page: PageRequest): Promise<Page<DeploymentEventView>>;
   logs(id: string, query: LogQuery, signal: AbortSignal): Promise<Page<LogLine>>;
   /** Stored lines after `since` (default: none), then live ones. A reader that falls behind is told what it missed. */
   followLogs(id: string, options: { since?: Date; level?: LogLevel; search?: string; tail?: number }, signal: AbortSignal): AsyncIterable<LogEvent>;

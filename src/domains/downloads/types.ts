@@ -112,6 +112,8 @@ export type Downloads = {
   /** Throws DOWNLOAD_NOT_FOUND. */
   get(id: string): Promise<DownloadTaskView>;
   list(filter: DownloadFilter, page: PageRequest): Promise<Page<DownloadTaskView>>;
+  /** The newest tasks of each of these models, `limitEach` at most, in one query. */
+  listByModels(modelIds: readonly string[], limitEach: number): Promise<readonly DownloadTaskView[]>;
   /**
    * First a snapshot (of the one task, or of all unfinished ones), then changes: progress at most 4 a second per
    * task, newest wins; status at once. Ends with the task's removal when `taskId` is given, or with the signal.
@@ -125,6 +127,8 @@ export type InstalledModels = {
   find(id: string): Promise<InstalledModelView | null>;
   /** All variants of the model that are installed, newest first. */
   findByModel(modelId: string): Promise<readonly InstalledModelView[]>;
+  /** The same for many models in one query. */
+  findByModels(modelIds: readonly string[]): Promise<readonly InstalledModelView[]>;
   /** Marks use now. Best effort for deployments. */
   touch(id: string): Promise<void>;
   /** Throws NOT_FOUND, MODEL_IN_USE. Removes files that no other installed model shares. */
