@@ -1,0 +1,54 @@
+import * as z from 'zod';
+import { AppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
+import { pageLimits } from '../../shared/paging.ts';
+
+/** Query parameters are text: these read it strictly, where `z.coerce` would take `''` for 0. */
+export const queryInteger = (min: number, max: number): z.ZodType<number> =>
+  z
+    .string()
+    .regex(/^-?\d{1,15}$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().int().min(min).max(max));
+
+export const queryBoolean = z.enum(['true', 'false']).transform((text) => text === 'true');
+export const queryTime = z.iso.datetime({ offset: true, message: 'must be an ISO 8601 time' }).transform((text) => new Date(text).toISOString());
+
+export const pageQuery = {
+  limit: queryInteger(pageLimits.min, pageLimits.max).optional().describe('How many items, 1 to 100; default 20.'),
+  cursor: z.string().min(1).max(512).optional().describe('`next_cursor` of the page before.'),
+};
+
+function faultsOf(error: z.ZodError): FieldFault[] {
+  return error.issues.flatMap((issue) => {
+    const path = issue.path.map(String).join('.');
+    if (issue.code !== 'unrecognized_keys') return [{ field: path === '' ? 'body' : path, message: issue.message }];
+    return issue.keys.map((key) => ({ field: path === '' ? key : `${path}.${key}`, message: 'unknown field' }));
+  });
+}
+
+/** Throws VALIDATION_FAILED that names every field at fault. */
+export function parseInput<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw validationFailed(faultsOf(result.error));
+}
+
+/** A parameter that is given twice has no single meaning, so it is refused. */
+export function queryObject(url: URL): Record<string, string> {
+  const entries = [...url.searchParams];
+  const seen = new Set<string>();
+  for (const [name] of entries) {
+    if (seen.has(name)) throw validationFailed([{ field: name, message: 'given more than once' }]);
+    seen.add(name);
+  }
+  // Null prototype: a parameter may be called `__proto__`.
+  return Object.setPrototypeOf(Object.fromEntries(entries), null) as Record<string, string>;
+}
+
+export function decodePathParameter(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (cause) {
+    throw new AppError('VALIDATION_FAILED', 'The path is not valid percent-encoded UTF-8.', { details: { fields: [{ field: 'path', message: 'not valid percent-encoding' }] }, cause });
+  }
+}

@@ -1,0 +1,33 @@
+import { AppError } from '../../shared/errors.ts';
+import { decodePathParameter } from './input.ts';
+
+export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
+export type Matchable = { method: Method; /** `/downloads/{task_id}/pause`; `{model_id+}` spans slashes. */ path: string };
+export type Match<R> = { route: R; params: Record<string, string> };
+
+type Compiled<R> = { route: R; pattern: RegExp; names: readonly string[] };
+
+function compile<R extends Matchable>(route: R): Compiled<R> {
+  const names: string[] = [];
+  const source = route.path.replaceAll(/\{(\w+)(\+?)\}/g, (_whole, name: string, plus: string) => {
+    names.push(name);
+    return plus === '' ? '([^/]+)' : '(.+)';
+  });
+  return { route, pattern: new RegExp(`^${source}/?$`), names };
+}
+
+/** Finds the route of a path; the first one in the table that matches wins, so fixed paths come before open ones. */
+export function createMatcher<R extends Matchable>(routes: readonly R[]): (method: string, path: string) => Match<R> {
+  const compiled = routes.map(compile);
+  return (method, path) => {
+    const onPath = compiled.filter(({ pattern }) => pattern.test(path));
+    if (onPath.length === 0) throw new AppError('ROUTE_NOT_FOUND', 'There is no such route; /api/openapi.json lists them all.');
+    const found = onPath.find(({ route }) => route.method === method);
+    if (!found) {
+      const allowed = [...new Set(onPath.map(({ route }) => route.method))];
+      throw new AppError('METHOD_NOT_ALLOWED', `This route takes ${allowed.join(', ')}.`, { details: { allowed } });
+    }
+    const values = found.pattern.exec(path)?.slice(1) ?? [];
+    return { route: found.route, params: Object.fromEntries(found.names.map((name, index) => [name, decodePathParameter(values[index] ?? '')])) };
+  };
+}

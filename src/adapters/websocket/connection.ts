@@ -1,0 +1,91 @@
+import type { WebSocket } from 'ws';
+import { StopReason } from '../../shared/abort.ts';
+import type { AppError } from '../../shared/errors.ts';
+import { closeCodes } from './close-codes.ts';
+
+/** Above this the peer reads slower than we send: the sender waits. */
+const bufferedBytesMax = 256 * 1024;
+/** A peer that took nothing for this long is cut. */
+const stalledMsMax = 30_000;
+const drainPollMs = 50;
+const pingIntervalMs = 30_000;
+
+/**
+ * One accepted `/ws/*` socket. Sending waits while the peer is behind, so a producer that awaits `send` never
+ * queues more than one message for a client that stopped reading, and the client is cut in the end.
+ */
+export class Connection {
+  /** Aborts when the socket closes, for whatever reason. */
+  readonly signal: AbortSignal;
+  readonly #socket: WebSocket;
+  readonly #closed = new AbortController();
+  #isAlive = true;
+
+  constructor(socket: WebSocket) {
+    this.#socket = socket;
+    this.signal = this.#closed.signal;
+    const ping = setInterval(() => this.#ping(), pingIntervalMs);
+    socket.on('pong', () => {
+      this.#isAlive = true;
+    });
+    // The `close` that follows every error tells the rest.
+    socket.on('error', () => undefined);
+    socket.once('close', () => {
+      clearInterval(ping);
+      this.#closed.abort(new StopReason('caller_gone'));
+    });
+  }
+
+  /** Resolves once the peer is not far behind; rejects with the signal's reason when the socket has closed. */
+  async send(message: Readonly<Record<string, unknown>>): Promise<void> {
+    this.signal.throwIfAborted();
+    this.#socket.send(JSON.stringify(message));
+    if (this.#socket.bufferedAmount > bufferedBytesMax) await this.#drained();
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, reason);
+  }
+
+  closeFor(error: AppError): void {
+    const code = error.code === 'UNAUTHENTICATED' ? closeCodes.unauthenticated : error.code === 'FORBIDDEN' ? closeCodes.forbidden : closeCodes.badRequest;
+    this.close(code, error.code);
+  }
+
+  #ping(): void {
+    if (!this.#isAlive) {
+      this.#socket.terminate();
+      return;
+    }
+    this.#isAlive = false;
+    this.#socket.ping();
+  }
+
+  /** ws has no drain event, so the buffer is looked at; progress of any size starts the patience anew. */
+  async #drained(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+    let lowest = this.#socket.bufferedAmount;
+    let movedAt = performance.now();
+    const timer = setInterval(() => {
+      const buffered = this.#socket.bufferedAmount;
+      if (buffered <= bufferedBytesMax / 2) return resolve(undefined);
+      if (buffered < lowest) {
+        lowest = buffered;
+        movedAt = performance.now();
+      }
+      if (performance.now() - movedAt <= stalledMsMax) return undefined;
+      this.#socket.close(closeCodes.tooSlow, 'too slow: resume from the last position');
+      // A close frame waits behind the unread data: only ending the connection frees it.
+      this.#socket.terminate();
+      return undefined;
+    }, drainPollMs);
+    const onClosed = (): void => reject(this.signal.reason as Error);
+    this.signal.addEventListener('abort', onClosed, { once: true });
+    try {
+      await promise;
+    } finally {
+      clearInterval(timer);
+      this.signal.removeEventListener('abort', onClosed);
+    }
+  }
+}
