@@ -1,0 +1,48 @@
+import { Migration } from '@mikro-orm/migrations';
+
+export class Migration20261123185709_initial extends Migration {
+
+  override name = 'Migration20261123185709_initial';
+
+  override up(): void | Promise<void> {
+    this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
+    this.addSql(`alter table "api_keys" add constraint "api_keys_prefix_unique" unique ("prefix");`);
+    this.addSql(`alter table "api_keys" add constraint "api_keys_role_check" check ("role" in ('ADMIN', 'OPERATOR', 'USER', 'VIEWER'));`);
+
+    this.addSql(`create table "chat_messages" ("id" uuid not null, "session_id" uuid not null, "parent_id" uuid null, "role" text not null, "content" text not null, "deployment_id" uuid null, "model_id" varchar(255) null, "status" text not null, "parameters" jsonb not null, "usage" jsonb null, "finish_reason" text null, "error" jsonb null, "instance_id" uuid null, "created_at" timestamptz not null, "finished_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`create index "chat_messages_session_id_id_index" on "chat_messages" ("session_id", "id");`);
+    this.addSql(`create index "chat_messages_parent_id_index" on "chat_messages" ("parent_id");`);
+    this.addSql(`create index "chat_messages_status_index" on "chat_messages" ("status");`);
+    this.addSql(`alter table "chat_messages" add constraint "chat_messages_role_check" check ("role" in ('system', 'user', 'assistant'));`);
+    this.addSql(`alter table "chat_messages" add constraint "chat_messages_status_check" check ("status" in ('streaming', 'completed', 'stopped', 'interrupted', 'failed'));`);
+    this.addSql(`alter table "chat_messages" add constraint "chat_messages_finish_reason_check" check ("finish_reason" in ('stop', 'length', 'stopped', 'error'));`);
+
+    this.addSql(`create table "chat_sessions" ("id" uuid not null, "title" text not null, "owner" varchar(255) not null, "system_prompt" text null, "parameters" jsonb not null, "deployment_ids" jsonb not null, "created_at" timestamptz not null, "updated_at" timestamptz not null, primary key ("id"));`);
+    this.addSql(`create index "chat_sessions_owner_id_index" on "chat_sessions" ("owner", "id");`);
+
+    this.addSql(`create table "deployments" ("id" uuid not null, "name" varchar(255) not null, "model_id" varchar(255) null, "variant" varchar(255) null, "installed_model_id" uuid null, "runtime" varchar(255) not null, "status" text not null, "desired_status" text not null, "config" jsonb not null, "api_key" text null, "endpoint" text null, "handle" jsonb null, "runs" int not null, "restarts" int not null, "recent_failures" jsonb not null, "last_exit" jsonb null, "error" jsonb null, "override" jsonb not null, "created_by" varchar(255) not null, "created_at" timestamptz not null, "started_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`alter table "deployments" add constraint "deployments_name_unique" unique ("name");`);
+    this.addSql(`create index "deployments_status_id_index" on "deployments" ("status", "id");`);
+    this.addSql(`create index "deployments_model_id_index" on "deployments" ("model_id");`);
+    this.addSql(`alter table "deployments" add constraint "deployments_status_check" check ("status" in ('pending', 'starting', 'running', 'unhealthy', 'restarting', 'stopping', 'stopped', 'failed'));`);
+    this.addSql(`alter table "deployments" add constraint "deployments_desired_status_check" check ("desired_status" in ('running', 'stopped'));`);
+
+    this.addSql(`create table "download_files" ("id" uuid not null, "task_id" uuid not null, "position" int not null, "path" text not null, "size_bytes" bigint not null, "downloaded_bytes" bigint not null, "status" text not null, "sha256" varchar(255) null, "git_sha1" varchar(255) null, primary key ("id"));`);
+    this.addSql(`alter table "download_files" add constraint "download_files_task_id_path_unique" unique ("task_id", "path");`);
+    this.addSql(`alter table "download_files" add constraint "download_files_status_check" check ("status" in ('pending', 'running', 'verifying', 'completed', 'failed'));`);
+
+    this.addSql(`create table "download_tasks" ("id" uuid not null, "model_id" varchar(255) not null, "requested_revision" varchar(255) null, "revision" varchar(255) null, "variant" varchar(255) null, "include" jsonb null, "exclude" jsonb null, "target" text not null, "status" text not null, "priority" int not null, "max_bytes_per_second" bigint null, "override" jsonb not null, "request_key" varchar(255) not null, "total_bytes" bigint null, "downloaded_bytes" bigint not null, "attempt" int not null, "error" jsonb null, "retry_at" timestamptz null, "installed_model_id" uuid null, "created_by" varchar(255) not null, "created_at" timestamptz not null, "started_at" timestamptz null, "finished_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`create index "download_tasks_status_priority_id_index" on "download_tasks" ("status", "priority", "id");`);
+    this.addSql(`create index "download_tasks_model_id_index" on "download_tasks" ("model_id");`);
+    this.addSql(`alter table "download_tasks" add constraint "download_tasks_target_check" check ("target" in ('local', 'ollama'));`);
+    this.addSql(`alter table "download_tasks" add constraint "download_tasks_status_check" check ("status" in ('queued', 'running', 'paused', 'retrying', 'verifying', 'scanning', 'completed', 'failed', 'cancelled'));`);
+
+    this.addSql(`create table "installed_models" ("id" uuid not null, "model_id" varchar(255) not null, "revision" varchar(255) not null, "variant" varchar(255) null, "variant_key" varchar(255) not null, "format" varchar(255) not null, "quantization" varchar(255) null, "size_bytes" bigint not null, "folder" text not null, "files" jsonb not null, "verification" text not null, "installed_at" timestamptz not null, "last_used_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`alter table "installed_models" add constraint "installed_models_model_id_revision_variant_key_unique" unique ("model_id", "revision", "variant_key");`);
+    this.addSql(`alter table "installed_models" add constraint "installed_models_verification_check" check ("verification" in ('verified', 'damaged', 'missing'));`);
+
+    this.addSql(`create table "state_events" ("id" bigserial primary key, "kind" varchar(255) not null, "subject_id" uuid not null, "from_state" varchar(255) null, "to_state" varchar(255) not null, "reason" text null, "at" timestamptz not null);`);
+    this.addSql(`create index "state_events_subject_id_id_index" on "state_events" ("subject_id", "id");`);
+  }
+
+}

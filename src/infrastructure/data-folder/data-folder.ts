@@ -1,0 +1,62 @@
+import { chmod, mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { acquireLockFile, LockHeldError } from './lock-file.ts';
+import type { LockFile } from './lock-file.ts';
+
+export type DataFolder = {
+  readonly path: string;
+  readonly logs: string;
+  readonly adminKeyFile: string;
+  readonly serverFile: string;
+  readonly lockFile: string;
+};
+
+/** Another service works on the same data folder. */
+export class DataFolderInUseError extends Error {
+  override readonly name = 'DataFolderInUseError';
+  readonly pid: number;
+
+  constructor(path: string, pid: number) {
+    super(`Another llm-manager (process ${pid}) already uses the data folder ${path}.`);
+    this.pid = pid;
+  }
+}
+
+export function dataFolderAt(path: string): DataFolder {
+  return {
+    path,
+    logs: join(path, 'logs'),
+    adminKeyFile: join(path, 'admin.key'),
+    serverFile: join(path, 'server.json'),
+    lockFile: join(path, 'service.lock'),
+  };
+}
+
+/**
+ * Makes the folder and its modes. As root it is searchable (not readable) for others, because the embedded
+ * PostgreSQL refuses root and works in a folder of its own inside; everything else in it is private by itself.
+ */
+export async function prepareDataFolder(path: string): Promise<DataFolder> {
+  const folder = dataFolderAt(path);
+  const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
+  await mkdir(path, { recursive: true, mode });
+  await setMode(path, mode);
+  await mkdir(folder.logs, { recursive: true, mode: 0o700 });
+  await setMode(folder.logs, 0o700);
+  return folder;
+}
+
+/** The umask narrows what mkdir was asked for, and an older folder may be wider than it should be. */
+async function setMode(path: string, mode: number): Promise<void> {
+  if (((await stat(path)).mode & 0o777) !== mode) await chmod(path, mode);
+}
+
+/** One service per data folder: throws DataFolderInUseError while another one lives. */
+export async function lockDataFolder(folder: DataFolder): Promise<LockFile> {
+  try {
+    return await acquireLockFile(folder.lockFile);
+  } catch (error) {
+    if (error instanceof LockHeldError) throw new DataFolderInUseError(folder.path, error.pid);
+    throw error;
+  }
+}

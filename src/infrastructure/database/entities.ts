@@ -1,0 +1,9 @@
+import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
+import { ApiKey } from '../../domains/access/api-key.entity.ts';
+import { ChatMessage, ChatSession } from '../../domains/chat/chat.entity.ts';
+import { Deployment } from '../../domains/deployments/deployment.entity.ts';
+import { DownloadFile, DownloadTask } from '../../domains/downloads/download-task.entity.ts';
+import { InstalledModel } from '../../domains/downloads/installed-model.entity.ts';
+
+/** Every table of the service; migrations are made from this list. */
+export const entities = [StateEvent, ApiKey, DownloadTask, DownloadFile, InstalledModel, Deployment, ChatSession, ChatMessage];

@@ -1,0 +1,46 @@
+import type { AnyEntity, EntityClass, EntitySchema, MikroORM } from '@mikro-orm/core';
+import type { AbstractSqlDriver } from '@mikro-orm/sql';
+import { Migrator } from '@mikro-orm/migrations';
+import type { MigrationObject } from '@mikro-orm/core';
+import type { Logger } from '../../shared/logger.ts';
+
+export type Orm = MikroORM<AbstractSqlDriver>;
+export type Entities = readonly (EntityClass<AnyEntity> | EntitySchema)[];
+
+export type OrmOptions = {
+  entities: Entities;
+  migrations: readonly MigrationObject[];
+  logger: Logger;
+};
+
+/** Requests, the queue's events and background work share them; far below the embedded server's 60. */
+const connectionsMax = 16;
+const connectTimeoutMs = 5_000;
+
+export async function createPostgresOrm(url: string, options: OrmOptions): Promise<Orm> {
+  const { MikroORM: PostgresOrm, PostgreSqlDriver } = await import('@mikro-orm/postgresql');
+  return await PostgresOrm.init<AbstractSqlDriver>({
+    ...commonOptions(options),
+    driver: PostgreSqlDriver,
+    clientUrl: url,
+    pool: { min: 0, max: connectionsMax },
+    driverOptions: { connectionTimeoutMillis: connectTimeoutMs, application_name: 'llm-manager', keepAlive: true },
+  });
+}
+
+/** `folder` null = in memory. The driver is loaded here only: its WebAssembly takes memory that most never need. */
+export async function createPgliteOrm(folder: string | null, options: OrmOptions): Promise<Orm> {
+  const { MikroORM: PgliteOrm, PgliteDriver } = await import('@mikro-orm/pglite');
+  return await PgliteOrm.init<AbstractSqlDriver>({ ...commonOptions(options), driver: PgliteDriver, dbName: folder ?? 'memory://' });
+}
+
+function commonOptions(options: OrmOptions) {
+  return {
+    entities: [...options.entities],
+    extensions: [Migrator],
+    discovery: { warnWhenNoEntities: false },
+    // The generator script keeps the snapshot; a running service may stand on a read-only file system.
+    migrations: { migrationsList: [...options.migrations], snapshot: false, silent: true },
+    logger: (message: string) => options.logger.warn({ room: 'orm' }, message),
+  };
+}
