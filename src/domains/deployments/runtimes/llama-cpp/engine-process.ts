@@ -1,0 +1,180 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { sleep } from '../../../../shared/async.ts';
+import { engineExitCodes } from './protocol.ts';
+import type { EngineFailureCode, EngineOptions, EngineReady, FromEngine, ToEngine } from './protocol.ts';
+import { identifyProcess, isSameProcess } from './process-identity.ts';
+import type { ProcessIdentity } from './process-identity.ts';
+
+export type EngineExit = { code: number | null; signal: NodeJS.Signals | null };
+
+export type StartEngineOptions = {
+  engine: EngineOptions;
+  /** An open file: a pipe would block the engine when nobody reads, and die with the service. */
+  logFd: number;
+  /** Variables of the deployment. Nothing else of the service's own environment is passed but `inheritedVariables`. */
+  environment?: Readonly<Record<string, string>>;
+  /** 0..1 of the weights. */
+  onProgress?: (progress: number) => void;
+  /** Called as soon as the process exists, so that it can be stored before anything can go wrong. */
+  onSpawn?: (identity: ProcessIdentity) => void;
+};
+
+/** A running engine. It ends by itself when this process ends. */
+export type EngineProcess = ProcessIdentity &
+  Pick<EngineReady, 'port' | 'contextSize' | 'trainContextSize' | 'threads' | 'gpu' | 'gpuLayers'> & {
+    /** `Authorization: Bearer <secret>` of every request but `/health`. */
+    secret: string;
+    /** Resolves, never rejects, when the process has ended for whatever reason. */
+    onExit: Promise<EngineExit>;
+    /** Running answers get `drainMs`; resolves when the process has ended, killed if need be. An abort kills at once. */
+    stop(drainMs: number, signal?: AbortSignal): Promise<EngineExit>;
+    /** SIGKILL to the whole process group. */
+    kill(): void;
+  };
+
+/** The engine did not become ready. */
+export class EngineStartError extends Error {
+  override readonly name = 'EngineStartError';
+  readonly code: EngineFailureCode;
+
+  constructor(code: EngineFailureCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const childMain = fileURLToPath(new URL('./child/main.ts', import.meta.url));
+
+/** What an engine needs of the machine; never keys, tokens or addresses of the service. */
+const inheritedVariables = [
+  'PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_ALL', 'TZ', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH',
+  'CUDA_VISIBLE_DEVICES', 'CUDA_HOME', 'CUDA_PATH', 'HIP_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES', 'GGML_VK_VISIBLE_DEVICES', 'VK_ICD_FILENAMES',
+] as const;
+
+/** After the drain the engine cleans up, for which it gives itself one second. */
+const endGraceMs = 5_000;
+
+/** Resolves when the model is loaded and served; on abort the process is killed and has ended before this rejects. */
+export async function startEngine(options: StartEngineOptions, signal: AbortSignal): Promise<EngineProcess> {
+  signal.throwIfAborted();
+  const child = spawnChild(options);
+  const onExit = exitOf(child);
+  const kill = (): void => killChild(child);
+  signal.addEventListener('abort', kill, { once: true });
+  try {
+    const identity = await identify(child);
+    options.onSpawn?.(identity);
+    const secret = randomBytes(32).toString('base64url');
+    const ready = waitUntilReady(child, onExit, options.onProgress);
+    tell(child, { type: 'start', options: options.engine, secret });
+    const { port, contextSize, trainContextSize, threads, gpu, gpuLayers } = await ready;
+    signal.throwIfAborted();
+    const stop = (drainMs: number, stopSignal?: AbortSignal): Promise<EngineExit> => stopChild(child, onExit, drainMs, stopSignal);
+    return { ...identity, port, contextSize, trainContextSize, threads, gpu, gpuLayers, secret, onExit, stop, kill };
+  } catch (error) {
+    kill();
+    await onExit;
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', kill);
+  }
+}
+
+/**
+ * Ends an engine that an earlier run of the service left behind; false when that process is no more. Never touches
+ * another process that has got the same pid meanwhile.
+ */
+export async function endOrphan(identity: ProcessIdentity, signal: AbortSignal): Promise<boolean> {
+  if (!(await isSameProcess(identity))) return false;
+  killGroup(identity.pid, 'SIGTERM');
+  for (let waitedMs = 0; await isSameProcess(identity); waitedMs += pollMs) {
+    // It has no service any more, so nobody waits for its answers.
+    if (waitedMs >= orphanGraceMs) killGroup(identity.pid, 'SIGKILL');
+    await sleep(pollMs, signal);
+  }
+  return true;
+}
+
+const pollMs = 50;
+const orphanGraceMs = 1_000;
+
+function spawnChild({ logFd, environment = {} }: StartEngineOptions): ChildProcess {
+  const inherited = inheritedVariables.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]] as const]));
+  return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', childMain], {
+    // A session of its own: Ctrl-C in the terminal reaches the service alone, and the group can be killed as one.
+    detached: true,
+    stdio: ['ignore', logFd, logFd, 'ipc'],
+    env: { ...Object.fromEntries(inherited), ...environment },
+  });
+}
+
+async function exitOf(child: ChildProcess): Promise<EngineExit> {
+  const { promise, resolve } = Promise.withResolvers<EngineExit>();
+  child.once('exit', (code, signal) => resolve({ code, signal }));
+  child.on('error', () => {
+    // Emitted in place of `exit` when the process could not be made, beside it for a message that was not delivered.
+    if (child.pid === undefined) resolve({ code: null, signal: null });
+  });
+  return await promise;
+}
+
+async function identify(child: ChildProcess): Promise<ProcessIdentity> {
+  const identity = child.pid === undefined ? null : await identifyProcess(child.pid);
+  if (identity === null) throw new EngineStartError('INTERNAL', 'The engine process could not be started.');
+  return identity;
+}
+
+async function waitUntilReady(child: ChildProcess, onExit: Promise<EngineExit>, onProgress?: (progress: number) => void): Promise<EngineReady> {
+  const { promise, resolve, reject } = Promise.withResolvers<EngineReady>();
+  const onMessage = (message: FromEngine): void => {
+    if (message.type === 'loading') onProgress?.(message.progress);
+    else if (message.type === 'ready') resolve(message);
+    else reject(new EngineStartError(message.code, message.message));
+  };
+  child.on('message', onMessage);
+  try {
+    return await Promise.race([promise, onExit.then((exit) => Promise.reject(explainExit(exit)))]);
+  } finally {
+    child.off('message', onMessage);
+  }
+}
+
+function explainExit({ code, signal }: EngineExit): EngineStartError {
+  const known = Object.entries(engineExitCodes).find(([, exitCode]) => exitCode === code)?.[0] as EngineFailureCode | undefined;
+  const how = signal === null ? `exit code ${code ?? 'unknown'}` : `signal ${signal}`;
+  return new EngineStartError(known ?? 'INTERNAL', `The engine ended before it was ready (${how}); its log says more.`);
+}
+
+async function stopChild(child: ChildProcess, onExit: Promise<EngineExit>, drainMs: number, signal?: AbortSignal): Promise<EngineExit> {
+  const kill = (): void => killChild(child);
+  const timer = setTimeout(kill, drainMs + endGraceMs);
+  signal?.addEventListener('abort', kill, { once: true });
+  if (signal?.aborted) kill();
+  tell(child, { type: 'stop', drainMs });
+  const exit = await onExit;
+  clearTimeout(timer);
+  signal?.removeEventListener('abort', kill);
+  return exit;
+}
+
+function tell(child: ChildProcess, message: ToEngine): void {
+  // A failed delivery means that the process is gone, which `onExit` reports.
+  if (child.connected) child.send(message, () => undefined);
+}
+
+/** Once the child is reaped its pid may belong to a stranger. */
+function killChild(child: ChildProcess): void {
+  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) killGroup(child.pid, 'SIGKILL');
+}
+
+function killGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // ESRCH: the group has ended.
+  }
+}
