@@ -47,6 +47,6 @@ export default tseslint.config(
       '@typescript-eslint/require-await': 'off',
     },
   },
-  { files: ['*.js', 'codegen.ts'], rules: { 'no-restricted-exports': 'off' } },
+  { files: ['*.js', 'codegen.ts', 'test/support/global-*.ts'], rules: { 'no-restricted-exports': 'off' } },
   { files: ['**/*.js'], ...tseslint.configs.disableTypeChecked },
 );
