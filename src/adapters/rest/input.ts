@@ -10,8 +10,8 @@ export const queryInteger = (min: number, max: number): z.ZodType<number> =>
     .transform(Number)
     .pipe(z.number().int().min(min).max(max));
 
-export const queryBoolean = z.enum(['true', 'false']).transform((text) => text === 'true');
-export const queryTime = z.iso.datetime({ offset: true, message: 'must be an ISO 8601 time' }).transform((text) => new Date(text).toISOString());
+export const queryBoolean = z.enum(['true', 'false']).transform((text) => text === 'true').pipe(z.boolean());
+export const queryTime = z.iso.datetime({ offset: true, message: 'must be an ISO 8601 time' }).transform((text) => new Date(text).toISOString()).pipe(z.iso.datetime());
 
 export const pageQuery = {
   limit: queryInteger(pageLimits.min, pageLimits.max).optional().describe('How many items, 1 to 100; default 20.'),

@@ -1,0 +1,50 @@
+import type { ServerResponse } from 'node:http';
+import type { Exchange } from './exchange.ts';
+
+/** Comment lines keep proxies from closing a quiet stream. */
+const keepAliveMs = 15_000;
+/** A reader that took nothing for this long is cut; it resumes from its last event id. */
+const stalledMsMax = 30_000;
+
+export type EventStream = {
+  /** Resolves once the client has room for more; rejects with the exchange's reason when it has gone. */
+  send(event: { id?: string; data: unknown }): Promise<void>;
+  end(): void;
+};
+
+async function drained(res: ServerResponse, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => res.destroy(), stalledMsMax);
+  const onDrain = (): void => resolve(undefined);
+  const onGone = (): void => reject(signal.reason as Error);
+  res.once('drain', onDrain);
+  signal.addEventListener('abort', onGone, { once: true });
+  try {
+    if (signal.aborted) onGone();
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    res.off('drain', onDrain);
+    signal.removeEventListener('abort', onGone);
+  }
+}
+
+/** Answers the exchange as server-sent events; the producer that awaits `send` holds one event at most. */
+export function openEventStream({ res, signal }: Exchange, headers: Readonly<Record<string, string>> = {}): EventStream {
+  res.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no', ...headers });
+  res.flushHeaders();
+  const keepAlive = setInterval(() => {
+    if (!res.writableNeedDrain) res.write(': keep-alive\n\n');
+  }, keepAliveMs);
+  res.once('close', () => clearInterval(keepAlive));
+  return {
+    async send({ id, data }) {
+      signal.throwIfAborted();
+      const hasRoom = res.write(`${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`);
+      if (!hasRoom) await drained(res, signal);
+    },
+    end() {
+      res.end();
+    },
+  };
+}
