@@ -13,10 +13,12 @@ const ApiKeySchema = defineEntity({
     prefix: p.string().unique(),
     /** SHA-256 of the whole key, hex: 32 random bytes need no slow hash. */
     hash: p.string().hidden(),
+    /** Hashes that rotation has replaced: a start must not bring one of them back. Newest last, bounded. */
+    retiredHashes: p.json<readonly string[]>().hidden(),
     scopes: p.json<readonly string[]>(),
-    expiresAt: p.datetime().nullable(),
-    revokedAt: p.datetime().nullable(),
-    lastUsedAt: p.datetime().nullable(),
+    expiresAt: p.datetime().strictNullable(),
+    revokedAt: p.datetime().strictNullable(),
+    lastUsedAt: p.datetime().strictNullable(),
     createdAt: p.datetime(),
   },
 });

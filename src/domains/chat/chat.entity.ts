@@ -11,7 +11,7 @@ const ChatSessionSchema = defineEntity({
     title: p.text(),
     /** The key's owner, not the key: several keys of one person share the sessions. */
     owner: p.string(),
-    systemPrompt: p.text().nullable(),
+    systemPrompt: p.text().strictNullable(),
     parameters: p.json<ChatParameters>(),
     deploymentIds: p.json<readonly string[]>(),
     createdAt: p.datetime(),
@@ -29,20 +29,20 @@ const ChatMessageSchema = defineEntity({
   properties: {
     id: p.uuid().primary(),
     sessionId: p.uuid(),
-    parentId: p.uuid().nullable(),
+    parentId: p.uuid().strictNullable(),
     role: p.enum(['system', 'user', 'assistant'] as const),
     content: p.text(),
-    deploymentId: p.uuid().nullable(),
-    modelId: p.string().nullable(),
+    deploymentId: p.uuid().strictNullable(),
+    modelId: p.string().strictNullable(),
     status: p.enum(messageStatuses),
     parameters: p.json<ChatParameters>(),
-    usage: p.json<MessageUsage | null>().nullable(),
-    finishReason: p.enum(['stop', 'length', 'stopped', 'error'] as const).nullable().$type<FinishReason | null>(),
-    error: p.json<StoredError | null>().nullable(),
+    usage: p.json<MessageUsage | null>().strictNullable(),
+    finishReason: p.enum(['stop', 'length', 'stopped', 'error'] as const).strictNullable().$type<FinishReason | null>(),
+    error: p.json<StoredError | null>().strictNullable(),
     /** The service process that generates it: after a crash its unfinished messages are known by this. */
-    instanceId: p.uuid().nullable(),
+    instanceId: p.uuid().strictNullable(),
     createdAt: p.datetime(),
-    finishedAt: p.datetime().nullable(),
+    finishedAt: p.datetime().strictNullable(),
   },
 });
 

@@ -1,0 +1,97 @@
+import { LockMode, UniqueConstraintViolationException, type EntityManager } from '@mikro-orm/core';
+import { ApiKey } from './api-key.entity.ts';
+
+export type NewKey = Pick<ApiKey, 'id' | 'name' | 'owner' | 'role' | 'prefix' | 'hash' | 'scopes' | 'expiresAt' | 'createdAt'>;
+
+export type ChangeResult = { row: ApiKey } | { refused: 'missing' | 'revoked' | 'last_admin' };
+
+const retiredHashesMax = 20;
+
+/** Rows of keys. Every method uses an entity manager of its own, so no row is shared between callers. */
+export class ApiKeyRepository {
+  readonly #em: EntityManager;
+
+  constructor(em: EntityManager) {
+    this.#em = em;
+  }
+
+  async findByPrefix(prefix: string): Promise<ApiKey | null> {
+    return await this.#em.fork().findOne(ApiKey, { prefix });
+  }
+
+  async find(id: string): Promise<ApiKey | null> {
+    return await this.#em.fork().findOne(ApiKey, { id });
+  }
+
+  /** Newest first. Keys are made by people, one at a time: they are few. */
+  async list(): Promise<ApiKey[]> {
+    return await this.#em.fork().find(ApiKey, {}, { orderBy: { id: 'desc' } });
+  }
+
+  async admins(): Promise<ApiKey[]> {
+    return await this.#em.fork().find(ApiKey, { role: 'ADMIN' });
+  }
+
+  /** False when the prefix is taken. */
+  async insert(key: NewKey): Promise<boolean> {
+    const em = this.#em.fork();
+    em.create(ApiKey, { ...key, retiredHashes: [], revokedAt: null, lastUsedAt: null });
+    try {
+      await em.flush();
+      return true;
+    } catch (error) {
+      if (error instanceof UniqueConstraintViolationException) return false;
+      throw error;
+    }
+  }
+
+  /** Revokes unless it would leave no admin key that works. Revoking a revoked key answers it. */
+  async revoke(id: string, now: Date): Promise<ChangeResult> {
+    return await this.#em.fork().transactional(async (tx): Promise<ChangeResult> => {
+      // All admin rows in one order: two admins who revoke each other's key at once cannot both succeed.
+      const admins = await tx.find(ApiKey, { role: 'ADMIN', revokedAt: null }, { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE });
+      const row = admins.find((key) => key.id === id) ?? (await tx.findOne(ApiKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE }));
+      if (!row) return { refused: 'missing' };
+      if (row.revokedAt) return { row };
+      const othersWork = admins.some((key) => key.id !== id && isUsable(key, now));
+      if (row.role === 'ADMIN' && isUsable(row, now) && !othersWork) return { refused: 'last_admin' };
+      row.revokedAt = now;
+      return { row };
+    });
+  }
+
+  async replaceSecret(id: string, secret: { prefix: string; hash: string }): Promise<ChangeResult> {
+    return await this.#em.fork().transactional(async (tx): Promise<ChangeResult> => {
+      const row = await tx.findOne(ApiKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+      if (!row) return { refused: 'missing' };
+      if (row.revokedAt) return { refused: 'revoked' };
+      row.retiredHashes = [...row.retiredHashes, row.hash].slice(-retiredHashesMax);
+      row.prefix = secret.prefix;
+      row.hash = secret.hash;
+      return { row };
+    });
+  }
+
+  /** Makes a key that was revoked or has expired work again as an admin's. */
+  async reinstate(id: string, hash: string): Promise<void> {
+    await this.#em.fork().nativeUpdate(ApiKey, { id }, { hash, role: 'ADMIN', revokedAt: null, expiresAt: null });
+  }
+
+  /** Keys of earlier LLM_MANAGER_ADMIN_KEY values: no request can present them any more. */
+  async deleteSuperseded(prefixStart: string, keepPrefix: string | null): Promise<void> {
+    const others = keepPrefix === null ? {} : { $ne: keepPrefix };
+    await this.#em.fork().nativeDelete(ApiKey, { prefix: { $like: `${prefixStart.replaceAll('_', '\\_')}%`, ...others }, revokedAt: null });
+  }
+
+  async touch(id: string, at: Date): Promise<void> {
+    await this.#em.fork().nativeUpdate(ApiKey, { id, $or: [{ lastUsedAt: null }, { lastUsedAt: { $lt: at } }] }, { lastUsedAt: at });
+  }
+}
+
+export function isUsable(key: Pick<ApiKey, 'revokedAt' | 'expiresAt'>, now: Date): boolean {
+  return key.revokedAt === null && !hasExpired(key, now);
+}
+
+export function hasExpired(key: { expiresAt: Date | null }, now: Date): boolean {
+  return key.expiresAt !== null && key.expiresAt.getTime() <= now.getTime();
+}
