@@ -6,6 +6,7 @@ import { entities } from '../../src/infrastructure/database/entities.ts';
 import { loadMigrations, migrate } from '../../src/infrastructure/database/migrations.ts';
 import { createPostgresOrm } from '../../src/infrastructure/database/orm.ts';
 import { readPostmasterFile, stopPostmaster } from '../../src/infrastructure/database/postmaster.ts';
+import { ensureDatabase } from '../../src/infrastructure/database/sql-client.ts';
 import { identifyProcess } from '../../src/infrastructure/data-folder/process-identity.ts';
 import { silentLogger } from './silent-logger.ts';
 
@@ -51,9 +52,9 @@ export async function stopTestCluster(folder: string): Promise<void> {
 /** The database that every test file's own is copied from. */
 export async function makeTemplate(url: string): Promise<void> {
   const migrations = await loadMigrations();
+  await ensureDatabase(url);
   const orm = await createPostgresOrm(url, { entities, migrations, logger: silentLogger });
   try {
-    await orm.schema.ensureDatabase();
     await migrate(orm, migrations, true);
     // While entities are being written their migration may lag behind; a test of its own insists on both agreeing.
     await orm.schema.update();

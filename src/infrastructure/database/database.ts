@@ -10,6 +10,7 @@ import { acquireLockFile } from '../data-folder/lock-file.ts';
 import { clusterFolderOf, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { entities as allEntities } from './entities.ts';
 import { loadMigrations, migrate } from './migrations.ts';
+import { ensureDatabase, hasCode } from './sql-client.ts';
 import { createPgliteOrm, createPostgresOrm } from './orm.ts';
 import type { Entities, Orm, OrmOptions } from './orm.ts';
 import { EmbeddedPostgresUnavailable } from './postgres-binaries.ts';
@@ -62,28 +63,31 @@ export async function openDatabase(options: OpenDatabaseOptions, signal: AbortSi
 type Context = OpenDatabaseOptions & { signal: AbortSignal; ormOptions: OrmOptions };
 
 async function openByUrl(context: Context, url: string): Promise<Database> {
-  const { ormOptions } = context;
-  const orm = await createPostgresOrm(url, ormOptions);
   try {
-    await abortable(preparePostgres(orm, ormOptions.migrations), context.signal);
+    const orm = await abortable(openPostgres(url, context.ormOptions), context.signal);
+    return { orm, kind: 'postgresql', access: { type: 'url', url }, ping: pingOf(orm), stop: () => orm.close(true) };
   } catch (error) {
-    await orm.close(true);
-    const code = (error as NodeJS.ErrnoException).code ?? '';
-    if (!isConnectionFault(code)) throw error;
-    throw new DatabaseUnavailableError(`DATABASE_URL: the database at ${describeUrl(url)} cannot be used: ${(error as Error).message || code}`, { cause: error });
+    if (!hasCode(error, connectionFaults)) throw error;
+    const { message, code } = error as NodeJS.ErrnoException;
+    throw new DatabaseUnavailableError(`DATABASE_URL: the database at ${describeUrl(url)} cannot be used: ${message || (code ?? '')}`, { cause: error });
   }
-  return { orm, kind: 'postgresql', access: { type: 'url', url }, ping: pingOf(orm), stop: () => orm.close(true) };
 }
 
-async function preparePostgres(orm: Orm, migrations: readonly MigrationObject[]): Promise<void> {
-  await orm.schema.ensureDatabase();
-  await migrate(orm, migrations, true);
+/** Connects, makes the database when the server has none of that name, and brings it to this version's schema. */
+async function openPostgres(url: string, options: OrmOptions): Promise<Orm> {
+  await ensureDatabase(url);
+  const orm = await createPostgresOrm(url, options);
+  try {
+    await migrate(orm, options.migrations, true);
+    return orm;
+  } catch (error) {
+    await orm.close(true);
+    throw error;
+  }
 }
 
 /** Refused, unknown host, timed out, wrong password (28...), no such database (3D000), shutting down (57...), full (53...). */
-function isConnectionFault(code: string): boolean {
-  return /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|28\w{3}|3D000|57P0\d|53\w{3}|08\w{3})$/.test(code);
-}
+const connectionFaults = /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|28\w{3}|3D000|57P0\d|53\w{3}|08\w{3})$/;
 
 function describeUrl(url: string): string {
   const { hostname, port, pathname } = new URL(url);
@@ -94,18 +98,14 @@ async function openEmbedded(context: Context): Promise<Database> {
   const { dataDir, logger, ormOptions, signal } = context;
   const server = await startEmbeddedPostgres({ folder: serverFolder(dataDir), logFile: join(dataDir, 'logs', 'postgres.log'), logger }, signal);
   const url = server.url('llm_manager');
-  let orm: Orm | undefined;
   try {
-    const opened = await createPostgresOrm(url, ormOptions);
-    orm = opened;
-    await preparePostgres(opened, ormOptions.migrations);
+    const orm = await openPostgres(url, ormOptions);
     const stop = async (deadline: AbortSignal): Promise<void> => {
-      await opened.close(true);
+      await orm.close(true);
       await server.stop(deadline);
     };
-    return { orm: opened, kind: 'embedded-postgres', access: { type: 'url', url }, ping: pingOf(opened), stop };
+    return { orm, kind: 'embedded-postgres', access: { type: 'url', url }, ping: pingOf(orm), stop };
   } catch (error) {
-    await orm?.close(true);
     await server.stop(AbortSignal.timeout(stopAfterFaultMs));
     throw error;
   }

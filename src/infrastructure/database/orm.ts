@@ -39,6 +39,7 @@ function commonOptions(options: OrmOptions) {
     entities: [...options.entities],
     extensions: [Migrator],
     discovery: { warnWhenNoEntities: false },
+    ensureDatabase: false,
     // The generator script keeps the snapshot; a running service may stand on a read-only file system.
     migrations: { migrationsList: [...options.migrations], snapshot: false, silent: true },
     logger: (message: string) => options.logger.warn({ room: 'orm' }, message),

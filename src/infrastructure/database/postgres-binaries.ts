@@ -87,7 +87,7 @@ async function copyNative(native: string, parent: string): Promise<string> {
   try {
     await mkdir(parent, { recursive: true });
     // Static libraries are for building extensions only.
-    await cp(native, temporary, { recursive: true, filter: (path) => !path.endsWith('.a') });
+    await cp(native, temporary, { recursive: true, verbatimSymlinks: true, filter: (path) => !path.endsWith('.a') });
     await linkLibraries(temporary);
     await openForReaders(temporary);
     await rename(temporary, target);

@@ -1,15 +1,15 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261123185709_initial extends Migration {
+export class Migration20261123190456_initial extends Migration {
 
-  override name = 'Migration20261123185709_initial';
+  override name = 'Migration20261123190456_initial';
 
   override up(): void | Promise<void> {
-    this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
+    this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
     this.addSql(`alter table "api_keys" add constraint "api_keys_prefix_unique" unique ("prefix");`);
     this.addSql(`alter table "api_keys" add constraint "api_keys_role_check" check ("role" in ('ADMIN', 'OPERATOR', 'USER', 'VIEWER'));`);
 
-    this.addSql(`create table "chat_messages" ("id" uuid not null, "session_id" uuid not null, "parent_id" uuid null, "role" text not null, "content" text not null, "deployment_id" uuid null, "model_id" varchar(255) null, "status" text not null, "parameters" jsonb not null, "usage" jsonb null, "finish_reason" text null, "error" jsonb null, "instance_id" uuid null, "created_at" timestamptz not null, "finished_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`create table "chat_messages" ("id" uuid not null, "session_id" uuid not null, "owner" varchar(255) not null, "parent_id" uuid null, "role" text not null, "content" text not null, "piece_lengths" text not null, "deployment_id" uuid null, "model_id" varchar(255) null, "status" text not null, "parameters" jsonb not null, "usage" jsonb null, "finish_reason" text null, "error" jsonb null, "instance_id" uuid null, "created_at" timestamptz not null, "finished_at" timestamptz null, primary key ("id"));`);
     this.addSql(`create index "chat_messages_session_id_id_index" on "chat_messages" ("session_id", "id");`);
     this.addSql(`create index "chat_messages_parent_id_index" on "chat_messages" ("parent_id");`);
     this.addSql(`create index "chat_messages_status_index" on "chat_messages" ("status");`);
@@ -36,6 +36,10 @@ export class Migration20261123185709_initial extends Migration {
     this.addSql(`create index "download_tasks_model_id_index" on "download_tasks" ("model_id");`);
     this.addSql(`alter table "download_tasks" add constraint "download_tasks_target_check" check ("target" in ('local', 'ollama'));`);
     this.addSql(`alter table "download_tasks" add constraint "download_tasks_status_check" check ("status" in ('queued', 'running', 'paused', 'retrying', 'verifying', 'scanning', 'completed', 'failed', 'cancelled'));`);
+
+    this.addSql(`create table "idempotency_records" ("id" uuid not null, "owner" varchar(255) not null, "operation" varchar(255) not null, "key" varchar(255) not null, "request_hash" varchar(255) not null, "result_id" uuid not null, "created_at" timestamptz not null, primary key ("id"));`);
+    this.addSql(`create index "idempotency_records_created_at_index" on "idempotency_records" ("created_at");`);
+    this.addSql(`alter table "idempotency_records" add constraint "idempotency_records_owner_operation_key_unique" unique ("owner", "operation", "key");`);
 
     this.addSql(`create table "installed_models" ("id" uuid not null, "model_id" varchar(255) not null, "revision" varchar(255) not null, "variant" varchar(255) null, "variant_key" varchar(255) not null, "format" varchar(255) not null, "quantization" varchar(255) null, "size_bytes" bigint not null, "folder" text not null, "files" jsonb not null, "verification" text not null, "installed_at" timestamptz not null, "last_used_at" timestamptz null, primary key ("id"));`);
     this.addSql(`alter table "installed_models" add constraint "installed_models_model_id_revision_variant_key_unique" unique ("model_id", "revision", "variant_key");`);
