@@ -10,8 +10,6 @@ const unreadBytesMax = 4 * 1024 * 1024;
 
 /** Turns one generation into an OpenAI answer. `fail` may come at any time, also after pieces were sent. */
 export type AnswerWriter = PieceSink & {
-  /** Headers go out, so that the reader knows it is being served. */
-  start(): void;
   finish(result: GenerationResult): void;
   fail(error: RequestError): void;
 };
@@ -45,7 +43,7 @@ function createWholeWriter({ response, request, modelName }: AnswerOptions): Ans
   let text = '';
   let thought = '';
   return {
-    start: () => undefined,
+    onStart: () => undefined,
     onText: (piece) => void (text += piece),
     onThought: (piece) => void (thought += piece),
     fail: (error) => sendError(response, error),
@@ -69,7 +67,7 @@ function createStreamWriter({ response, request, modelName, onReaderTooSlow }: A
     send(JSON.stringify({ ...head, choices: [{ index: 0, ...content, finish_reason: finishReason }], ...extra }));
   const sendDelta = (delta: object): void => sendChoice({ delta }, null);
   return {
-    start: () => {
+    onStart: () => {
       // Closed at the end: some clients reuse a connection in the moment in which it ends.
       response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', connection: 'close' });
       response.flushHeaders();

@@ -20,7 +20,12 @@ export type LoadedModel = {
 };
 
 /** Where the pieces go as they come. Called synchronously; must not throw. */
-export type PieceSink = { onText(text: string): void; onThought(text: string): void };
+export type PieceSink = {
+  /** A sequence is there: from now on the request is being worked on. */
+  onStart(): void;
+  onText(text: string): void;
+  onThought(text: string): void;
+};
 
 export type GenerationResult = {
   finishReason: 'stop' | 'length';
@@ -76,6 +81,7 @@ export class Engine {
   async generate(prepared: PreparedGeneration, sink: PieceSink, signal: AbortSignal): Promise<GenerationResult> {
     const sequence = await this.#takeSequence(prepared.tokens, signal);
     try {
+      sink.onStart();
       return await this.#generateOn(sequence, prepared, sink, signal);
     } finally {
       this.#slots.give(sequence);
