@@ -1,4 +1,5 @@
 /** Routes about the files of a repository: listings, and `resolve` and `raw` for the bytes. */
+import { signedUrl } from './blob-storage.ts';
 import { describeEntry } from './describe.ts';
 import { findFault } from './faults.ts';
 import type { Exchange } from './http-double.ts';
@@ -7,7 +8,7 @@ import type { Commit, Repo, RepoFile } from './repos.ts';
 import { listTree } from './repos.ts';
 import { readBody, send, sendJson } from './send.ts';
 import type { HubState } from './state.ts';
-import { HubError, openCommit, openRepo, signedUrl } from './state.ts';
+import { HubError, openCommit, openRepo } from './state.ts';
 
 const XET_INFO_TYPE = 'application/vnd.xet-fileinfo+json';
 
@@ -63,7 +64,7 @@ function openFile(state: HubState, exchange: Exchange, id: string, rest: string)
 function xetHeaders(state: HubState, repo: Repo, commit: Commit, file: RepoFile): Record<string, string> {
   if (!state.xet || file.xetHash === null) return {};
   const auth = `<${state.endpoint}/api/models/${repo.id}/xet-read-token/${commit.sha}>; rel="xet-auth"`;
-  return { 'x-xet-hash': file.xetHash, link: `${auth}, <${state.cdnUrl}/v1/reconstructions/${file.xetHash}>; rel="xet-reconstruction-info"` };
+  return { 'x-xet-hash': file.xetHash, link: `${auth}, <${state.storage.url}/v1/reconstructions/${file.xetHash}>; rel="xet-reconstruction-info"` };
 }
 
 async function redirect(exchange: Exchange, status: number, headers: Record<string, string>): Promise<void> {
@@ -94,7 +95,7 @@ export async function resolve(state: HubState, exchange: Exchange, id: string, r
     await send(exchange, { headers: { ...headers, 'content-type': `${XET_INFO_TYPE}; charset=utf-8` }, body });
     return;
   }
-  await redirect(exchange, 302, { ...headers, location: signedUrl(state, file.lfs.oid) });
+  await redirect(exchange, 302, { ...headers, location: signedUrl(state.storage, file.lfs.oid) });
 }
 
 /** Where the redirect of small files leads; `rest` starts with the commit. */

@@ -3,7 +3,8 @@
  * second host name, because clients follow redirects within one host and stop at another one.
  */
 import { randomUUID } from 'node:crypto';
-import { serveBlob } from './cdn.ts';
+import type { BlobStorage } from './blob-storage.ts';
+import { expireUrls, startBlobStorage } from './blob-storage.ts';
 import { describeRepo, readExpand } from './describe.ts';
 import { Faults } from './faults.ts';
 import { pathsInfo, raw, resolve, resolveCache, tree } from './files.ts';
@@ -70,8 +71,8 @@ async function xetToken(state: HubState, exchange: Exchange, repo: Repo): Promis
   openRepo(state, exchange, repo.id, 'bytes');
   const exp = Math.floor(Date.now() / 1000) + 900;
   const token = `xet_${randomUUID()}`;
-  const headers = { 'x-xet-cas-url': state.cdnUrl, 'x-xet-access-token': token, 'x-xet-token-expiration': String(exp) };
-  await sendJson(exchange, { accessToken: token, exp, casUrl: state.cdnUrl }, { headers });
+  const headers = { 'x-xet-cas-url': state.storage.url, 'x-xet-access-token': token, 'x-xet-token-expiration': String(exp) };
+  await sendJson(exchange, { accessToken: token, exp, casUrl: state.storage.url }, { headers });
 }
 
 async function movedTo(state: HubState, exchange: Exchange, id: string): Promise<boolean> {
@@ -108,24 +109,19 @@ async function route(state: HubState, exchange: Exchange): Promise<void> {
 
 function indexBlobs(state: HubState, repo: Repo): void {
   for (const { files } of repo.commits.values()) {
-    for (const file of files.values()) if (file.lfs) state.blobs.set(file.lfs.oid, file);
+    for (const file of files.values()) if (file.lfs) state.storage.blobs.set(file.lfs.oid, file.content);
   }
 }
 
-function createState(options: HubOptions): HubState {
+function createState(options: HubOptions, storage: BlobStorage): HubState {
   return {
+    storage,
     repos: new Map(),
     tokens: new Map(Object.entries(options.tokens ?? {})),
-    blobs: new Map(),
     endpoint: '',
-    cdnUrl: '',
     xet: options.xet ?? true,
     searchPageSize: options.searchPageSize ?? 1000,
     treePageSize: options.treePageSize ?? 1000,
-    urlStyle: options.urlStyle ?? 'cloudfront',
-    urlLifetimeSeconds: options.urlLifetimeSeconds ?? 3600,
-    urlGeneration: 0,
-    expiredGeneration: 0,
   };
 }
 
@@ -146,12 +142,9 @@ function addRepo(state: HubState, input: RepoInput): HubRepo {
   };
 }
 
-export async function createHub(options: HubOptions = {}): Promise<Hub> {
-  const state = createState(options);
-  const faults = new Faults();
-  const requests = new RequestLog();
-  const limiter = createRateLimiter(options.rateLimits ?? {});
-  const handle = async (exchange: Exchange): Promise<void> => {
+function createHandler(state: HubState, limits: RateLimitOptions): (exchange: Exchange) => Promise<void> {
+  const limiter = createRateLimiter(limits);
+  return async (exchange) => {
     exchange.res.setHeader('x-request-id', `Root=1-${randomUUID()}`);
     if (!(await limiter.admit(exchange))) return;
     await route(state, exchange).catch(async (error: unknown) => {
@@ -161,23 +154,28 @@ export async function createHub(options: HubOptions = {}): Promise<Hub> {
       await sendError(exchange, refusal);
     });
   };
-  const shared = { log: requests, faults };
-  const cdn = await startHttpDouble({
-    ...shared, name: 'cdn', port: options.cdnPort ?? 0, bytesPerSecond: options.cdnBytesPerSecond, handle: (exchange) => serveBlob(state, exchange),
-  });
-  const hub = await startHttpDouble({ ...shared, name: 'hub', port: options.port ?? 0, handle });
+}
+
+export async function createHub(options: HubOptions = {}): Promise<Hub> {
+  const faults = new Faults();
+  const requests = new RequestLog();
+  const { urlStyle = 'cloudfront', urlLifetimeSeconds = 3600 } = options;
+  const { storage, server: cdn } = await startBlobStorage(
+    { folder: 'xet-bridge-us', urlStyle, urlLifetimeSeconds },
+    { log: requests, faults, port: options.cdnPort ?? 0, bytesPerSecond: options.cdnBytesPerSecond },
+  );
+  const state = createState(options, storage);
+  const handle = createHandler(state, options.rateLimits ?? {});
+  const hub = await startHttpDouble({ name: 'hub', log: requests, faults, port: options.port ?? 0, handle });
   state.endpoint = `http://127.0.0.1:${hub.port}`;
-  state.cdnUrl = `http://localhost:${cdn.port}`;
   for (const repo of options.repos ?? []) addRepo(state, repo);
   return {
     endpoint: state.endpoint,
-    cdnUrl: state.cdnUrl,
+    cdnUrl: storage.url,
     faults, requests,
     addRepo: (input) => addRepo(state, input),
     removeRepo: (id) => void state.repos.delete(id),
-    expireUrls: () => {
-      state.expiredGeneration = state.urlGeneration;
-    },
+    expireUrls: () => expireUrls(storage),
     close: async () => {
       await Promise.all([hub.close(), cdn.close()]);
     },
