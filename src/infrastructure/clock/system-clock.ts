@@ -1,0 +1,8 @@
+import { sleep } from '../../shared/async.ts';
+import type { Clock } from '../../shared/clock.ts';
+
+export const systemClock: Clock = {
+  now: () => new Date(),
+  monotonicMs: () => performance.now(),
+  sleep,
+};
