@@ -29,9 +29,16 @@ const ChatMessageSchema = defineEntity({
   properties: {
     id: p.uuid().primary(),
     sessionId: p.uuid(),
+    /** The session's, which never changes: so that ownership is part of every query on messages. */
+    owner: p.string(),
     parentId: p.uuid().strictNullable(),
     role: p.enum(['system', 'user', 'assistant'] as const),
     content: p.text(),
+    /**
+     * Length of each piece of `content` in UTF-16 units, comma separated: what a reader's position means once the
+     * live stream is gone. Lazy, because only a resuming reader needs it.
+     */
+    pieceLengths: p.text().lazy(),
     deploymentId: p.uuid().strictNullable(),
     modelId: p.string().strictNullable(),
     status: p.enum(messageStatuses),

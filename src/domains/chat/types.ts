@@ -24,7 +24,9 @@ export type MessageRole = 'system' | 'user' | 'assistant';
 export type FinishReason = 'stop' | 'length' | 'stopped' | 'error';
 
 export type MessageUsage = {
-  promptTokens: number;
+  /** Null when the engine did not tell, which it does only at a regular end. */
+  promptTokens: number | null;
+  /** The engine's count; of an answer that was cut short, the pieces that it sent. */
   completionTokens: number;
   timeToFirstTokenMs: number | null;
   tokensPerSecond: number | null;
@@ -125,8 +127,8 @@ export type Chat = {
   /** Frees the runtime's slot; the partial text stays. Stopping an ended one answers it. */
   stop(messageId: string, principal: Principal, signal: AbortSignal): Promise<ChatMessageView>;
   /**
-   * Every piece after `after` (-1 = from the start), then live, then `end`. An answer that ended long ago comes as
-   * one piece per stored text. Throws CHAT_MESSAGE_NOT_FOUND before the first event.
+   * Every piece after `after` (-1 = from the start), then live, then `end`. An answer that ended long ago comes in
+   * the pieces in which it was made, so that a position means the same for ever. Throws CHAT_MESSAGE_NOT_FOUND before the first event.
    */
   stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): AsyncIterable<ChatStreamEvent>;
   /** Resolves when the answer has ended. */

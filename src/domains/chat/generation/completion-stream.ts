@@ -1,0 +1,88 @@
+import { createParser } from 'eventsource-parser';
+import { z } from 'zod';
+import { AppError } from '../../../shared/errors.ts';
+import { upstreamFault } from './upstream-faults.ts';
+
+/** What an engine said, in order. */
+export type CompletionEvent =
+  | { type: 'text'; text: string }
+  | { type: 'finish'; reason: 'stop' | 'length' }
+  | { type: 'usage'; promptTokens: number; completionTokens: number }
+  | { type: 'done' };
+
+const chunkSchema = z.object({
+  choices: z
+    .array(z.object({ delta: z.object({ content: z.string().nullish() }).nullish(), finish_reason: z.string().nullish() }))
+    .nullish(),
+  usage: z.object({ prompt_tokens: z.number().int().min(0), completion_tokens: z.number().int().min(0) }).nullish(),
+  error: z.unknown().optional(),
+});
+
+/** The marker that OpenAI's streams end with. */
+const doneMarker = '[DONE]';
+
+/**
+ * Reads the server-sent events of a streamed completion, as many at a time as came together. Ends after `done` or
+ * with the body. Throws RUNTIME_UNAVAILABLE for anything that is not such a stream, and for an event longer than
+ * `eventCharsMax`.
+ */
+export async function* readCompletion(body: AsyncIterable<Uint8Array>, eventCharsMax: number): AsyncGenerator<CompletionEvent[]> {
+  const feed = createFeed(eventCharsMax);
+  const decoder = new TextDecoder('utf-8');
+  for await (const chunk of body) {
+    const { events, fault } = feed(decoder.decode(chunk, { stream: true }));
+    if (events.length > 0) yield events;
+    if (fault) throw fault;
+    if (events.some(({ type }) => type === 'done')) return;
+  }
+}
+
+type Fed = { events: CompletionEvent[]; /** What came after the events could not be read. */ fault: Error | null };
+
+function createFeed(eventCharsMax: number): (text: string) => Fed {
+  let fed: Fed = { events: [], fault: null };
+  const parser = createParser({
+    maxBufferSize: eventCharsMax,
+    onEvent: ({ data }) => {
+      if (fed.fault) return;
+      const read = toEvents(data);
+      if (read instanceof Error) fed.fault = read;
+      else fed.events.push(...read);
+    },
+    onError: ({ type }) => {
+      if (type === 'max-buffer-size-exceeded') fed.fault ??= notACompletion(`an event of more than ${eventCharsMax} characters`);
+    },
+  });
+  return (text) => {
+    fed = { events: [], fault: null };
+    parser.feed(text);
+    return fed;
+  };
+}
+
+function toEvents(data: string): CompletionEvent[] | AppError {
+  if (data.trim() === doneMarker) return [{ type: 'done' }];
+  const parsed = chunkSchema.safeParse(parseJson(data));
+  if (!parsed.success) return notACompletion(data.slice(0, 200));
+  const { choices, usage, error } = parsed.data;
+  if (error !== undefined && error !== null) return upstreamFault(null, parsed.data);
+  const events: CompletionEvent[] = [];
+  const choice = choices?.[0];
+  if (choice?.delta?.content) events.push({ type: 'text', text: choice.delta.content });
+  if (choice?.finish_reason) events.push({ type: 'finish', reason: choice.finish_reason === 'length' ? 'length' : 'stop' });
+  if (usage) events.push({ type: 'usage', promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens });
+  return events;
+}
+
+function parseJson(data: string): unknown {
+  try {
+    return JSON.parse(data);
+  } catch {
+    // The schema refuses undefined, with the text in the log.
+    return undefined;
+  }
+}
+
+function notACompletion(internal: string): AppError {
+  return new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.', { internal });
+}

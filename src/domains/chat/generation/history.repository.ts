@@ -1,0 +1,73 @@
+import type { SqlEntityManager } from '@mikro-orm/sql';
+import { ChatMessage, ChatSession } from '../chat.entity.ts';
+import { chooseWindow, type BranchEntry } from './context-window.ts';
+
+/** A turn in OpenAI's shape. */
+export type PromptMessage = { role: 'system' | 'user' | 'assistant'; content: string };
+
+export type HistoryRequest = {
+  sessionId: string;
+  questionId: string;
+  contextSize: number | null;
+  maxTokens: number | undefined;
+  share: number;
+};
+
+export type History = { messages: PromptMessage[]; /** Older turns that could still be left out. */ canShrink: boolean };
+
+/** Far above what any context holds; a branch is walked in the database, so its length costs no memory here. */
+const branchLengthMax = 2_000;
+const promptBytesMax = 4 * 1024 * 1024;
+
+/** What an engine is told: the branch from the session's first message to the question. */
+export class HistoryRepository {
+  readonly #em: SqlEntityManager;
+
+  constructor(em: SqlEntityManager) {
+    this.#em = em;
+  }
+
+  /** Null when the session or the question is gone. */
+  async load({ sessionId, questionId, contextSize, maxTokens, share }: HistoryRequest): Promise<History | null> {
+    const em = this.#em.fork();
+    const session = await em.findOne(ChatSession, { id: sessionId });
+    const entries = await this.#branch(em, sessionId, questionId);
+    if (!session || entries.length === 0) return null;
+    const systemPrompt = session.systemPrompt ?? '';
+    const systemPromptBytes = Buffer.byteLength(systemPrompt);
+    const ids = chooseWindow({ entries, systemPromptBytes, contextSize, maxTokens, share, bytesMax: promptBytesMax });
+    const rows = await em.find(ChatMessage, { id: { $in: ids } });
+    const byId = new Map(rows.map((row) => [row.id, row]));
+    const turns = ids.flatMap((id) => byId.get(id) ?? []);
+    return { messages: toPrompt(systemPrompt, turns), canShrink: ids.length > 1 };
+  }
+
+  /** From the question up to the first message; only sizes, because most of a long branch is not sent. */
+  async #branch(em: SqlEntityManager, sessionId: string, questionId: string): Promise<BranchEntry[]> {
+    return await em.execute<BranchEntry[]>(
+      `with recursive branch as (
+         select id, parent_id, role, octet_length(content) as bytes, 1 as depth
+         from chat_messages where id = ? and session_id = ?
+         union all
+         select m.id, m.parent_id, m.role, octet_length(m.content), b.depth + 1
+         from branch b join chat_messages m on m.id = b.parent_id and m.session_id = ? where b.depth < ?
+       ) select id, role, bytes from branch order by depth`,
+      [questionId, sessionId, sessionId, branchLengthMax],
+    );
+  }
+}
+
+/**
+ * Answers without text are left out, and neighbours of one role become one message: many chat templates refuse
+ * anything but strict alternation.
+ */
+export function toPrompt(systemPrompt: string, turns: readonly PromptMessage[]): PromptMessage[] {
+  const prompt: PromptMessage[] = systemPrompt.trim() === '' ? [] : [{ role: 'system', content: systemPrompt }];
+  for (const { role, content } of turns) {
+    if (content === '') continue;
+    const last = prompt.at(-1);
+    if (last?.role === role) last.content += `\n\n${content}`;
+    else prompt.push({ role, content });
+  }
+  return prompt;
+}

@@ -1,0 +1,90 @@
+import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { StoredError } from '../../shared/errors.ts';
+import { transition } from '../../shared/persistence/transition.repository.ts';
+import { ChatMessage } from './chat.entity.ts';
+import { chatMessageMachine } from './chat-message.machine.ts';
+import type { FinishReason, MessageStatus, MessageUsage } from './types.ts';
+
+export type PartialText = { content: string; pieceLengths: string };
+
+export type EndedAnswer = {
+  status: Exclude<MessageStatus, 'streaming'>;
+  /** Missing: what is stored stays. */
+  text?: PartialText;
+  usage: MessageUsage | null;
+  finishReason: FinishReason | null;
+  error: StoredError | null;
+};
+
+export type MessageQuery = { sessionId: string; owner: string; afterId: string | null; throughId?: string; limit: number };
+
+/** Rows of messages; callers' queries carry the owner. */
+export class MessageRepository {
+  readonly #em: SqlEntityManager;
+
+  constructor(em: SqlEntityManager) {
+    this.#em = em;
+  }
+
+  async find(id: string, owner: string): Promise<ChatMessage | null> {
+    return await this.#em.fork().findOne(ChatMessage, { id, owner });
+  }
+
+  async findWithPieces(id: string, owner: string): Promise<ChatMessage | null> {
+    return await this.#em.fork().findOne(ChatMessage, { id, owner }, { populate: ['pieceLengths'] });
+  }
+
+  /** Oldest first. */
+  async list({ sessionId, owner, afterId, throughId, limit }: MessageQuery): Promise<ChatMessage[]> {
+    const id = { ...(afterId === null ? {} : { $gt: afterId }), ...(throughId === undefined ? {} : { $lte: throughId }) };
+    const where = Object.keys(id).length > 0 ? { sessionId, owner, id } : { sessionId, owner };
+    return await this.#em.fork().find(ChatMessage, where, { orderBy: { id: 'asc' }, limit });
+  }
+
+  /** The first `limit` of each session, oldest first. */
+  async firstOfEach(sessionIds: readonly string[], owner: string, limit: number): Promise<ChatMessage[]> {
+    if (sessionIds.length === 0) return [];
+    const em = this.#em.fork();
+    const rows = await em.execute<{ id: string }[]>(
+      `select id from (
+         select id, row_number() over (partition by session_id order by id) as place
+         from chat_messages where owner = ? and session_id in (${sessionIds.map(() => '?').join(', ')})
+       ) as placed where place <= ?`,
+      [owner, ...sessionIds, limit],
+    );
+    return await em.find(ChatMessage, { id: { $in: rows.map((row) => row.id) } }, { orderBy: { id: 'asc' } });
+  }
+
+  async newest(sessionId: string, owner: string): Promise<ChatMessage | null> {
+    return await this.#em.fork().findOne(ChatMessage, { sessionId, owner }, { orderBy: { id: 'desc' } });
+  }
+
+  /** The answers that were made together with their question. */
+  async answersOf(question: ChatMessage): Promise<ChatMessage[]> {
+    const { id: parentId, createdAt } = question;
+    return await this.#em.fork().find(ChatMessage, { parentId, createdAt, role: 'assistant' }, { orderBy: { id: 'asc' } });
+  }
+
+  async unfinishedOf(sessionId: string, owner: string): Promise<string[]> {
+    const rows = await this.#em.fork().find(ChatMessage, { sessionId, owner, status: 'streaming' }, { fields: ['id'] });
+    return rows.map((row) => row.id);
+  }
+
+  /** False when the answer is not being generated any more, as far as the database knows. */
+  async savePartial(id: string, text: PartialText): Promise<boolean> {
+    return (await this.#em.fork().nativeUpdate(ChatMessage, { id, status: 'streaming' }, text)) > 0;
+  }
+
+  /** Text, figures and state in one transaction; false when it had ended already or is gone. */
+  async end(id: string, { status, text, usage, finishReason, error }: EndedAnswer, at: Date): Promise<boolean> {
+    const patch = { ...text, usage, finishReason, error, finishedAt: at };
+    const reason = error ? { reason: error.message } : {};
+    return (await transition(this.#em, ChatMessage, { machine: chatMessageMachine, id, to: status, patch, at, ...reason })) !== null;
+  }
+
+  /** Unfinished answers that another service process was generating. */
+  async orphans(instanceId: string, limit: number): Promise<{ id: string; sessionId: string }[]> {
+    const where = { status: 'streaming' as const, $or: [{ instanceId: null }, { instanceId: { $ne: instanceId } }] };
+    return await this.#em.fork().find(ChatMessage, where, { fields: ['id', 'sessionId'], orderBy: { id: 'asc' }, limit });
+  }
+}

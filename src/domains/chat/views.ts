@@ -1,0 +1,25 @@
+import type { ChatMessage, ChatSession } from './chat.entity.ts';
+import type { ChatMessageView, ChatSessionView } from './types.ts';
+
+const untitled = 'New chat';
+const derivedTitleLengthMax = 80;
+
+export function toMessageView(row: ChatMessage): ChatMessageView {
+  const { id, sessionId, parentId, role, content, deploymentId, modelId, status, parameters, usage, finishReason, error, createdAt, finishedAt } = row;
+  return { id, sessionId, parentId, role, content, deploymentId, modelId, status, parameters, usage, finishReason, error, createdAt, finishedAt };
+}
+
+export function toSessionView(row: ChatSession, messageCount: number): ChatSessionView {
+  const { id, owner, systemPrompt, parameters, deploymentIds, createdAt, updatedAt } = row;
+  return { id, title: row.title || untitled, owner, systemPrompt, parameters, deploymentIds, messageCount, createdAt, updatedAt };
+}
+
+/** From a session's first message, for sessions that were given no title. */
+export function deriveTitle(message: string): string {
+  const line = message.replaceAll(/\s+/g, ' ').trim();
+  if (line.length <= derivedTitleLengthMax) return line;
+  const cut = line.slice(0, derivedTitleLengthMax - 1);
+  const words = cut.slice(0, cut.lastIndexOf(' '));
+  // A cut may fall between the halves of an emoji.
+  return `${(words.length > derivedTitleLengthMax / 2 ? words : cut).toWellFormed().replace(/\ufffd$/, '').trimEnd()}…`;
+}
