@@ -2,6 +2,7 @@ import type { Llama, LlamaModel } from 'node-llama-cpp';
 import { availableParallelism } from 'node:os';
 import type { LoadedModel } from './engine.ts';
 import type { EngineLog, EngineLogLevel } from './log.ts';
+import { readModelFile } from '../model-file.ts';
 import type { EngineFailureCode, EngineOptions } from '../protocol.ts';
 
 /** Why the engine cannot run; the code is reported to the parent and decides the exit code. */
@@ -22,6 +23,8 @@ const defaultContextSizeMax = 4_096;
 
 export async function loadModel(options: EngineOptions, log: EngineLog, onProgress: (progress: number) => void): Promise<LoadResult> {
   const threads = options.threads ?? Math.max(1, availableParallelism() - 1);
+  // Before any native code sees the file: llama.cpp trusts the sizes that a header gives.
+  await attempt('MODEL_INVALID', 'The model file cannot be loaded', () => readModelFile(options.modelPath));
   const library = await attempt('ENGINE_UNAVAILABLE', 'The llama.cpp library cannot be loaded on this machine', () => import('node-llama-cpp'));
   const llama = await attempt('ENGINE_UNAVAILABLE', 'No llama.cpp build runs on this machine', () =>
     // Never builds or downloads: a service that compiles C++ at the first chat is a surprise nobody wants.

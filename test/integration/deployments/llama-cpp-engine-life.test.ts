@@ -1,0 +1,174 @@
+import { afterAll, describe, expect, it } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { endOrphan } from '../../../src/domains/deployments/runtimes/llama-cpp/engine-process.ts';
+import { identifyProcess, isSameProcess } from '../../../src/domains/deployments/runtimes/llama-cpp/process-identity.ts';
+import type { ProcessIdentity } from '../../../src/domains/deployments/runtimes/llama-cpp/process-identity.ts';
+import { createEngineBench, post, postJson, readEvents, readHealth, waitUntil } from '../../support/engine.ts';
+import { buildTinyGguf } from '../../support/tiny-gguf.ts';
+
+const bench = createEngineBench();
+afterAll(() => bench.close());
+
+const modelPath = bench.writeModel({ mode: 'loop', contextLength: 65_536 });
+const chat = '/v1/chat/completions';
+const hello = { messages: [{ role: 'user', content: 'Hi' }], stream: true };
+const { signal } = new AbortController();
+
+function writeFile(name: string, bytes: Uint8Array): string {
+  const path = join(bench.folder, name);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+describe('starting an engine', () => {
+  it.each<[string, () => string]>([
+    ['is not there', () => join(bench.folder, 'missing.gguf')],
+    ['is no GGUF', () => writeFile('junk.gguf', Buffer.alloc(100_000, 'junk'))],
+    ['is cut off', () => writeFile('cut.gguf', buildTinyGguf().subarray(0, 700_000))],
+    ['is empty', () => writeFile('empty.gguf', Buffer.alloc(0))],
+  ])('fails with MODEL_INVALID when the file %s, and its log says why', async (_what, write) => {
+    const spawned: ProcessIdentity[] = [];
+    const started = bench.start({ modelPath: write() }, { onSpawn: (identity) => spawned.push(identity) });
+    await expect(started).rejects.toMatchObject({ name: 'EngineStartError', code: 'MODEL_INVALID' });
+    expect(bench.readLog().trimEnd().split('\n').at(-1)).toMatch(/ error MODEL_INVALID: The model file cannot be loaded: .+/);
+    expect(await isSameProcess(spawned[0]!)).toBe(false);
+  });
+
+  it('fails with PORT_IN_USE when somebody else listens there', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    await expect(bench.start({ modelPath, port })).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+    other.close();
+  });
+
+  it('leaves no process when it is given up', async () => {
+    const controller = new AbortController();
+    const spawned: ProcessIdentity[] = [];
+    const onSpawn = (identity: ProcessIdentity): void => {
+      spawned.push(identity);
+      controller.abort(new Error('given up'));
+    };
+    await expect(bench.start({ modelPath }, { onSpawn }, controller.signal)).rejects.toThrow('given up');
+    expect(await isSameProcess(spawned[0]!)).toBe(false);
+  });
+
+  it('reports how far the load is', async () => {
+    const progress: number[] = [];
+    const engine = await bench.start({ modelPath }, { onProgress: (value) => progress.push(value) });
+    expect(progress.at(-1)).toBe(1);
+    await engine.stop(0);
+  });
+
+  it('gives the engine a session of its own and no variable that is not named', async () => {
+    process.env['LLM_MANAGER_ADMIN_KEY'] = 'a-secret';
+    process.env['NODE_OPTIONS'] = '--no-deprecation';
+    const engine = await bench.start({ modelPath }, { environment: { GGML_TEST: 'given' } });
+    delete process.env['LLM_MANAGER_ADMIN_KEY'];
+    delete process.env['NODE_OPTIONS'];
+    if (process.platform === 'linux') {
+      const stat = readFileSync(`/proc/${engine.pid}/stat`, 'utf8');
+      // proc(5): after the name come state, parent, process group and session.
+      expect(stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(2, 4)).toEqual([String(engine.pid), String(engine.pid)]);
+      const names = readFileSync(`/proc/${engine.pid}/environ`, 'utf8').split('\0').map((entry) => entry.split('=', 1)[0]);
+      expect(names).toEqual(expect.arrayContaining(['PATH', 'GGML_TEST', 'NODE_CHANNEL_FD']));
+      expect(names).not.toEqual(expect.arrayContaining(['LLM_MANAGER_ADMIN_KEY']));
+      expect(names).not.toEqual(expect.arrayContaining(['NODE_OPTIONS']));
+      const commandLine = readFileSync(`/proc/${engine.pid}/cmdline`, 'utf8');
+      expect(commandLine).not.toContain(engine.secret);
+    }
+    await engine.stop(0);
+  });
+});
+
+describe('ending an engine', () => {
+  it('lets a running answer finish after SIGTERM, refuses new ones and exits with 0', async () => {
+    const engine = await bench.start({ modelPath, contextSize: 8_192, drainMs: 20_000 });
+    const events = readEvents(await post(engine, chat, { ...hello, max_tokens: 1_500 }));
+    await events.next();
+    process.kill(engine.pid, 'SIGTERM');
+    await waitUntil(() => readHealth(engine), ({ status }) => status === 'stopping');
+    const refused = await postJson(engine, chat, hello);
+    expect([refused.status, refused.body]).toMatchObject([503, { error: { code: 'shutting_down' } }]);
+    const rest: string[] = [];
+    for await (const data of events) rest.push(data);
+    expect(rest.at(-1)).toBe('[DONE]');
+    expect(rest.at(-2)).toContain('"finish_reason":"length"');
+    expect(await engine.onExit).toEqual({ code: 0, signal: null });
+  });
+
+  it('ends a running answer with an error when the time for it is over', async () => {
+    const engine = await bench.start({ modelPath, contextSize: 32_768 });
+    const events = readEvents(await post(engine, chat, hello));
+    await events.next();
+    const stopped = engine.stop(0);
+    const rest: string[] = [];
+    for await (const data of events) rest.push(data);
+    expect(rest.at(-1)).toContain('shutting_down');
+    expect(await stopped).toEqual({ code: 0, signal: null });
+  });
+
+  it('kills it at once when the wait is given up', async () => {
+    const engine = await bench.start({ modelPath, contextSize: 32_768 });
+    const events = readEvents(await post(engine, chat, hello));
+    await events.next();
+    const controller = new AbortController();
+    const stopped = engine.stop(60_000, controller.signal);
+    await waitUntil(() => readHealth(engine), ({ status }) => status === 'stopping');
+    controller.abort();
+    expect(await stopped).toEqual({ code: null, signal: 'SIGKILL' });
+    await expect(events.next()).rejects.toThrow();
+  });
+
+  it('tells that it was killed, and is stopped already when it is stopped then', async () => {
+    const engine = await bench.start({ modelPath });
+    process.kill(engine.pid, 'SIGKILL');
+    expect(await engine.onExit).toEqual({ code: null, signal: 'SIGKILL' });
+    expect(await engine.stop(1_000)).toEqual({ code: null, signal: 'SIGKILL' });
+    engine.kill();
+  });
+
+  it('ends by itself when its service is killed', async () => {
+    const parentMain = fileURLToPath(new URL('../../support/engine-parent.ts', import.meta.url));
+    const parent = spawn(process.execPath, [parentMain, modelPath, join(bench.folder, 'orphan.log')], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+    const identity = JSON.parse(line.toString()) as ProcessIdentity;
+    expect(await isSameProcess(identity)).toBe(true);
+    parent.kill('SIGKILL');
+    await waitUntil(() => isSameProcess(identity), (isAlive) => !isAlive);
+  });
+});
+
+describe('endOrphan', () => {
+  it('ends the process that it was told of and says so', async () => {
+    const engine = await bench.start({ modelPath });
+    const { pid, startTime } = engine;
+    expect(await endOrphan({ pid, startTime }, signal)).toBe(true);
+    expect(await engine.onExit).toEqual({ code: 0, signal: null });
+    expect(await endOrphan({ pid, startTime }, signal)).toBe(false);
+  });
+
+  it('kills one that does not end in time', async () => {
+    const stubborn = spawn(process.execPath, ['-e', 'process.on("SIGTERM",()=>{});console.log(1);setInterval(()=>{},1000)'], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+    await once(stubborn.stdout, 'data');
+    const identity = await identifyProcess(stubborn.pid!);
+    expect(await endOrphan(identity!, signal)).toBe(true);
+    expect(await waitUntil(() => stubborn.signalCode, (code) => code !== null)).toBe('SIGKILL');
+  });
+
+  it('leaves a stranger with the same pid alone', async () => {
+    const stranger = spawn(process.execPath, ['-e', 'console.log(1);setInterval(()=>{},1000)'], { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+    await once(stranger.stdout, 'data');
+    expect(await endOrphan({ pid: stranger.pid!, startTime: 'another time' }, signal)).toBe(false);
+    expect(await identifyProcess(stranger.pid!)).not.toBeNull();
+    stranger.kill('SIGKILL');
+    await once(stranger, 'exit');
+    expect(await identifyProcess(stranger.pid!)).toBeNull();
+  });
+});
