@@ -1,10 +1,11 @@
-import type { ModelCategory, ModelFile, ModelFormat, ModelRef, ModelSort, ModelSummary, SortOrder } from './types.ts';
+import type { ModelCategory, ModelFile, ModelFormat, ModelRef, ModelSort, ModelSummary, ModelVariant, SortOrder } from './types.ts';
 
 /**
  * Plug-in port: a place where models are found and fetched from. Built-in: `huggingface`, `ollama`.
  *
  * Every method waits on the network, takes the signal last and ends with its reason when it aborts. Failures are
- * AppErrors: MODEL_NOT_FOUND, MODEL_GATED, RATE_LIMITED (with retryAfterSeconds), SOURCE_UNAVAILABLE, TIMEOUT.
+ * AppErrors: MODEL_NOT_FOUND, MODEL_GATED, RATE_LIMITED (with retryAfterSeconds), SOURCE_UNAVAILABLE, TIMEOUT; of
+ * `locate` and `readRange` also FILE_NOT_FOUND; of `search` also VALIDATION_FAILED for a cursor of another's.
  * No method retries for longer than a few seconds; callers do. Calls may run side by side.
  * `test/contract/model-source.contract.ts` is the suite that every source passes.
  */
@@ -55,6 +56,8 @@ export type SourceModel = {
   architecture: string | null;
   readmeMarkdown: string | null;
   files: readonly ModelFile[];
+  /** Where the source knows them better than the files' names tell; their files are among `files`. */
+  variants?: readonly Pick<ModelVariant, 'name' | 'format' | 'quantization' | 'files' | 'sizeBytes'>[];
   securityStatus: ModelFile['securityStatus'];
 };
 
