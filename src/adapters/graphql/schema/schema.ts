@@ -1,0 +1,18 @@
+import type { GraphQLSchema } from 'graphql';
+import { builder } from '../builder.ts';
+import './common.ts';
+import './user-error.ts';
+import './catalog/queries.ts';
+import './downloads/queries.ts';
+import './downloads/mutations.ts';
+import './deployments/queries.ts';
+import './deployments/mutations.ts';
+import './chat/queries.ts';
+import './chat/mutations.ts';
+import './system/queries.ts';
+import './access/api-keys.ts';
+
+/** The whole schema; the imports above define its parts. */
+export function buildSchema(): GraphQLSchema {
+  return builder.toSchema();
+}
