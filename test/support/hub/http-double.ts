@@ -27,7 +27,7 @@ export type HttpDoubleOptions = {
   faults: Faults;
   handle: (exchange: Exchange) => Promise<void> | void;
   port?: number;
-  /** Added to every rate fault's absence: bytes a second that one connection gets. */
+  /** What one connection gets; a rate fault goes before it. */
   bytesPerSecond?: number | undefined;
 };
 
