@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createMemoryCache } from '../../../src/infrastructure/cache/bento-cache.ts';
-import { systemClock } from '../../../src/infrastructure/clock/system-clock.ts';
+import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { createGate } from '../../../src/shared/async.ts';
 import { AppError } from '../../../src/shared/errors.ts';
 

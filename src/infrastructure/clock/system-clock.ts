@@ -1,8 +1,0 @@
-import { sleep } from '../../shared/async.ts';
-import type { Clock } from '../../shared/clock.ts';
-
-export const systemClock: Clock = {
-  now: () => new Date(),
-  monotonicMs: () => performance.now(),
-  sleep,
-};
