@@ -1,5 +1,5 @@
 import type { LogLevel } from '../../shared/event-bus.ts';
-import type { DeploymentConfig, DeploymentUseView, RuntimeInfo } from './types.ts';
+import type { DeploymentConfig, DeploymentUseView, HealthPolicy, RestartPolicy, RuntimeInfo } from './types.ts';
 
 /**
  * Plug-in port: something that can run a model and serve it over HTTP in OpenAI's shape. Built-in: `llama-cpp`
@@ -12,6 +12,8 @@ export type ModelRuntime = {
   readonly id: string;
   readonly name: string;
   readonly capabilities: RuntimeCapabilities;
+  /** Where this runtime's nature asks for other policies than usual; what an operator sets wins. */
+  readonly defaults?: { readonly health?: Partial<HealthPolicy>; readonly restart?: Partial<RestartPolicy> };
   /** Whether it can be used on this machine now, and what is missing. Answers within 2 s. */
   probe(signal: AbortSignal): Promise<RuntimeInfo>;
   /**
@@ -74,7 +76,10 @@ export type RunningModel = {
   check(signal: AbortSignal): Promise<void>;
   /** Null figures where they cannot be had. */
   use(): Promise<DeploymentUseView>;
-  /** Lets running answers end for `drainMs`, then ends it with force; resolves when nothing is left. */
+  /**
+   * Lets running answers end for `drainMs`, then ends it with force; resolves when nothing is left, never rejects.
+   * The signal's abort ends the draining at once. A second call while the first still drains may shorten it.
+   */
   stop(drainMs: number, signal: AbortSignal): Promise<void>;
 };
 

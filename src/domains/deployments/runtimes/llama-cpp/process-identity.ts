@@ -33,7 +33,7 @@ async function readLinuxStartTime(pid: number): Promise<string | null> {
 
 async function readPsStartTime(pid: number): Promise<string | null> {
   try {
-    const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { env: { PATH: '/bin:/usr/bin', LC_ALL: 'C' } });
+    const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=', '-o', 'lstart=', '-p', String(pid)], { env: { PATH: '/bin:/usr/bin', LC_ALL: 'C' } });
     const [state = '', ...startTime] = stdout.trim().split(/\s+/);
     return state === '' || state.startsWith('Z') ? null : startTime.join(' ');
   } catch {

@@ -83,6 +83,10 @@ export class Engine {
     try {
       sink.onStart();
       return await this.#generateOn(sequence, prepared, sink, signal);
+    } catch (error) {
+      // After a failure within llama.cpp nobody knows what the sequence holds; the next request must not build on it.
+      if (!signal.aborted) await sequence.clearHistory();
+      throw error;
     } finally {
       this.#slots.give(sequence);
     }

@@ -1,0 +1,89 @@
+import type { EntityManager } from '@mikro-orm/core';
+import type { Clock } from '../../shared/clock.ts';
+import type { EventBus } from '../../shared/event-bus.ts';
+import type { Logger } from '../../shared/logger.ts';
+import type { DeploymentUse } from '../../shared/resources-sample.ts';
+import type { InstalledModels } from '../downloads/types.ts';
+import { DeploymentRepository, type DeploymentRow } from './deployment.repository.ts';
+import { DeploymentsService } from './deployments.service.ts';
+import { FitChecker, type MachineMemory } from './fit.ts';
+import { ggufFilesOf } from './installed-choice.ts';
+import { LogStore } from './logs/log-store.ts';
+import type { LogLimits } from './logs/run-log.ts';
+import type { ModelRuntime, RuntimeStart } from './runtime.ts';
+import { StartPlanner } from './start-planner.ts';
+import { Supervisors } from './supervisors.ts';
+import type { Deployments } from './types.ts';
+
+export type DeploymentsDeps = {
+  em: EntityManager;
+  /** In order of preference: the first that needs a model is the default. */
+  runtimes: ReadonlyMap<string, ModelRuntime>;
+  installed: InstalledModels;
+  events: EventBus;
+  clock: Clock;
+  logger: Logger;
+  /** A folder of our own; one folder a deployment is made in it. */
+  logDir: string;
+  machineMemory: MachineMemory;
+  config?: DeploymentsConfig;
+};
+
+export type DeploymentsConfig = {
+  /** How long weights may load; default 10 minutes. */
+  startTimeoutMs?: number;
+  /** What running answers get when a deployment is stopped; default 30 s. */
+  drainMs?: number;
+  logs?: Partial<LogLimits>;
+};
+
+export type DeploymentsRoom = {
+  deployments: Deployments;
+  /** What running deployments use now; for the system's figures. */
+  uses: () => Promise<DeploymentUse[]>;
+  /** Ends what a crashed service left behind and brings back what should run. */
+  start: (signal: AbortSignal) => Promise<void>;
+  /** Ends all engines, running answers at the latest when the signal aborts. What should run comes back with the next start. */
+  stop: (signal: AbortSignal) => Promise<void>;
+};
+
+const defaultStartTimeoutMs = 600_000;
+const defaultDrainMs = 30_000;
+
+export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
+  const { runtimes, installed, events, clock, logger, config = {} } = deps;
+  const repository = new DeploymentRepository(deps.em);
+  const logs = new LogStore({ folder: deps.logDir, events, clock, logger, ...(config.logs ? { limits: config.logs } : {}) });
+  const fit = new FitChecker(deps.machineMemory);
+  const planner = new StartPlanner({ runtimes, installed, repository, fit });
+  const prepare = async (row: DeploymentRow, signal: AbortSignal): Promise<Pick<RuntimeStart, 'modelPath' | 'apiKey'>> => {
+    signal.throwIfAborted();
+    const needsModel = runtimes.get(row.runtime)?.capabilities.needsModel === true;
+    if (!needsModel) return { modelPath: null, apiKey: await repository.apiKeyOf(row.id) };
+    const files = ggufFilesOf(await planner.modelOf(row));
+    await fit.claim(row.id, files, { config: row.config, override: row.override.includes('fit') });
+    return { modelPath: files.path, apiKey: null };
+  };
+  const supervisors = new Supervisors({
+    repository,
+    logs,
+    events,
+    clock,
+    logger,
+    runtimeOf: (id) => runtimes.get(id),
+    prepare,
+    onSettled: (id) => fit.settle(id),
+    startTimeoutMs: config.startTimeoutMs ?? defaultStartTimeoutMs,
+    drainMs: config.drainMs ?? defaultDrainMs,
+  });
+  const onUse = (installedModelId: string): void => {
+    installed.touch(installedModelId).catch((error: unknown) => logger.warn({ installedModelId, err: error }, 'the use of a model could not be noted'));
+  };
+  const deployments = new DeploymentsService({ repository, runtimes, planner, supervisors, logs, events, clock, onUse });
+  return {
+    deployments,
+    uses: () => supervisors.uses(),
+    start: (signal) => supervisors.reconcile(signal),
+    stop: (signal) => supervisors.close(signal),
+  };
+}

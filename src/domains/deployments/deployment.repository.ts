@@ -1,0 +1,173 @@
+import { UniqueConstraintViolationException, type EntityManager, type FilterQuery } from '@mikro-orm/core';
+import { AppError } from '../../shared/errors.ts';
+import { isId } from '../../shared/ids.ts';
+import { decodeCursor, encodeCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
+import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
+import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
+import { Deployment } from './deployment.entity.ts';
+import { deploymentMachine, occupyingStatuses, type DeploymentStatus } from './deployment.machine.ts';
+import type { DeploymentConfig, DeploymentEventView, DeploymentFilter } from './types.ts';
+
+/** A row without the other server's key, which only `apiKeyOf` reads. */
+export type DeploymentRow = Omit<Deployment, 'apiKey'>;
+export type NewDeployment = Pick<Deployment, 'id' | 'name' | 'modelId' | 'variant' | 'installedModelId' | 'runtime' | 'config' | 'override' | 'createdBy' | 'createdAt'> & { apiKey: string | null };
+export type StatePatch = Partial<Pick<Deployment, 'endpoint' | 'handle' | 'runs' | 'restarts' | 'recentFailures' | 'lastExit' | 'error' | 'startedAt' | 'desiredStatus'>>;
+export type StateChange = { id: string; to: DeploymentStatus; from?: readonly DeploymentStatus[]; patch?: StatePatch; reason?: string; at: Date };
+
+/** Far more than one machine runs; a bound for queries that have no page. */
+const manyMax = 2000;
+
+/** The only place that reads and writes deployments' rows; state changes go through `transition`. */
+export class DeploymentRepository {
+  readonly #em: () => EntityManager;
+
+  constructor(em: EntityManager) {
+    this.#em = () => em.fork();
+  }
+
+  /**
+   * Throws NAME_TAKEN; the unique index decides, so that two callers at once cannot both win. With a claim that an
+   * earlier call has made, nothing is created and the earlier call's id is answered.
+   */
+  async create(row: NewDeployment, claim: IdempotencyClaim | null): Promise<{ id: string; created: boolean }> {
+    try {
+      return await this.#em().transactional(async (em) => {
+        const earlier = claim ? await claimIdempotencyKey(em, claim, row.id, row.createdAt) : null;
+        if (earlier !== null) return { id: earlier, created: false };
+        em.create(Deployment, { ...initialState, ...row });
+        em.create(StateEvent, { kind: deploymentMachine.name, subjectId: row.id, fromState: null, toState: initialState.status, reason: null, at: row.createdAt });
+        return { id: row.id, created: true };
+      });
+    } catch (error) {
+      throw asNameTaken(error, row.name);
+    }
+  }
+
+  async findByClaim(claim: IdempotencyClaim): Promise<DeploymentRow | null> {
+    const id = await findIdempotentResult(this.#em(), claim);
+    return id === null ? null : await this.find(id);
+  }
+
+  async find(id: string): Promise<DeploymentRow | null> {
+    return isId(id) ? await this.#em().findOne(Deployment, { id }) : null;
+  }
+
+  async findByName(name: string): Promise<DeploymentRow | null> {
+    return await this.#em().findOne(Deployment, { name });
+  }
+
+  async findMany(ids: readonly string[]): Promise<DeploymentRow[]> {
+    const valid = ids.filter(isId);
+    return valid.length === 0 ? [] : await this.#em().find(Deployment, { id: { $in: valid } }, { orderBy: { id: 'desc' } });
+  }
+
+  async listByModels(modelIds: readonly string[], limitEach: number): Promise<DeploymentRow[]> {
+    if (modelIds.length === 0) return [];
+    const rows = await this.#em().find(Deployment, { modelId: { $in: [...modelIds] } }, { orderBy: { id: 'desc' }, limit: manyMax });
+    return [...Map.groupBy(rows, (row) => row.modelId).values()].flatMap((ofModel) => ofModel.slice(0, limitEach));
+  }
+
+  async list(filter: DeploymentFilter, page: PageRequest): Promise<Page<DeploymentRow>> {
+    const matching = { ...(filter.status ? { status: filter.status } : {}), ...(filter.modelId ? { modelId: filter.modelId } : {}) };
+    const where = page.cursor === undefined ? matching : { ...matching, id: { $lt: uuidCursor(page.cursor) } };
+    const em = this.#em();
+    const rows = await em.find(Deployment, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
+    return toPage(rows, page.limit, await em.count(Deployment, matching), (row) => encodeCursor([row.id]));
+  }
+
+  /** Every deployment that should run or may hold something; read once when the service starts. */
+  async listUnsettled(): Promise<DeploymentRow[]> {
+    const where: FilterQuery<Deployment> = { $or: [{ status: { $in: [...occupyingStatuses] } }, { status: 'stopped', desiredStatus: 'running' }] };
+    return await this.#em().find(Deployment, where, { orderBy: { id: 'asc' } });
+  }
+
+  async listOccupying(): Promise<DeploymentRow[]> {
+    return await this.#em().find(Deployment, { status: { $in: [...occupyingStatuses] } }, { orderBy: { id: 'asc' }, limit: manyMax });
+  }
+
+  async usesInstalledModel(installedModelId: string): Promise<boolean> {
+    if (!isId(installedModelId)) return false;
+    return (await this.#em().count(Deployment, { installedModelId, status: { $in: [...occupyingStatuses] } })) > 0;
+  }
+
+  async apiKeyOf(id: string): Promise<string | null> {
+    const row = await this.#em().findOne(Deployment, { id }, { populate: ['apiKey'] });
+    return row?.apiKey ?? null;
+  }
+
+  /** The state that it left, or null when the row is gone or the change is not allowed from its state. */
+  async change(request: StateChange): Promise<DeploymentStatus | null> {
+    // `patch` names columns of the row only, which the generic request cannot see through Deployment's lazy types.
+    const full = { ...request, machine: deploymentMachine } as TransitionRequest<DeploymentStatus, Deployment>;
+    return await transition(this.#em(), Deployment, full);
+  }
+
+  /** Facts that are not state, such as the handle of an engine that has just been made. */
+  async patch(id: string, patch: StatePatch): Promise<void> {
+    await this.#em().nativeUpdate(Deployment, { id }, patch);
+  }
+
+  /** Throws NAME_TAKEN. */
+  async update(id: string, change: { name?: string; config?: DeploymentConfig }): Promise<void> {
+    try {
+      await this.#em().nativeUpdate(Deployment, { id }, change);
+    } catch (error) {
+      throw asNameTaken(error, change.name ?? '');
+    }
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#em().nativeDelete(Deployment, { id });
+  }
+
+  async events(id: string, page: PageRequest): Promise<Page<DeploymentEventView>> {
+    const before = page.cursor === undefined ? undefined : numberCursor(page.cursor);
+    const where: FilterQuery<StateEvent> = { kind: deploymentMachine.name, subjectId: id, ...(before === undefined ? {} : { id: { $lt: before } }) };
+    const rows = await this.#em().find(StateEvent, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
+    const { items, ...rest } = toPage(rows, page.limit, null, (row) => encodeCursor([String(row.id)]));
+    return { ...rest, items: items.map(toEvent) };
+  }
+}
+
+const initialState = {
+  status: 'pending',
+  desiredStatus: 'running',
+  endpoint: null,
+  handle: null,
+  runs: 0,
+  restarts: 0,
+  recentFailures: [],
+  lastExit: null,
+  error: null,
+  startedAt: null,
+} as const;
+
+function toEvent(row: StateEvent): DeploymentEventView {
+  // Rows of this kind are written from the machine's own states.
+  return { id: String(row.id), fromStatus: row.fromState as DeploymentStatus | null, toStatus: row.toState as DeploymentStatus, reason: row.reason ?? null, at: row.at };
+}
+
+function toPage<T>(rows: readonly T[], limit: number, total: number | null, cursorOf: (row: T) => string): Page<T> {
+  const items = rows.slice(0, limit);
+  const cursors = items.map(cursorOf);
+  return { items, nextCursor: rows.length > limit ? (cursors.at(-1) ?? null) : null, total, cursors };
+}
+
+function uuidCursor(cursor: string): string {
+  const [id] = decodeCursor(cursor, 1);
+  // Decoding nonsense gives the error that callers know for a bad cursor.
+  if (typeof id !== 'string' || !isId(id)) decodeCursor('', 1);
+  return String(id);
+}
+
+function numberCursor(cursor: string): bigint {
+  const [id] = decodeCursor(cursor, 1);
+  if (typeof id !== 'string' || !/^\d{1,18}$/.test(id)) decodeCursor('', 1);
+  return BigInt(String(id));
+}
+
+function asNameTaken(error: unknown, name: string): unknown {
+  if (!(error instanceof UniqueConstraintViolationException)) return error;
+  return new AppError('NAME_TAKEN', `There is already a deployment named ${name}.`, { details: { name }, cause: error });
+}

@@ -1,0 +1,166 @@
+import type { Clock } from '../../shared/clock.ts';
+import { AppError, isAppError, type ErrorCode, type StoredError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { nextHealth, unknownHealth } from './health.ts';
+import type { OpenLog } from './logs/log-store.ts';
+import { healthyResetMs } from './restart-policy.ts';
+import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from './runtime.ts';
+import { TimeLimitExceeded, withTimeLimit } from './time-limit.ts';
+import type { DeploymentHealth, HealthPolicy } from './types.ts';
+
+/** How a run ended that nobody asked to end. */
+export type RunOutcome = { error: StoredError; exit: RuntimeExit; clean: boolean; fatal: boolean };
+
+export type EngineRunHooks = {
+  onHandle: (handle: RuntimeHandle) => Promise<void>;
+  onRunning: (model: RunningModel) => Promise<void>;
+  onHealth: (health: DeploymentHealth) => void;
+  onUnhealthy: (message: string) => Promise<void>;
+  /** It has run long enough without a fault for earlier ones to be forgotten. */
+  onHealthyLong: () => Promise<void>;
+  /** From now on nobody gets an answer of this run any more. */
+  onLost: (why: Error) => void;
+};
+
+export type EngineRunOptions = {
+  runtime: ModelRuntime;
+  request: Omit<RuntimeStart, 'log' | 'logFile' | 'onHandle'>;
+  health: HealthPolicy;
+  startTimeoutMs: number;
+  drainMs: number;
+  open: OpenLog;
+  clock: Clock;
+  logger: Logger;
+  hooks: EngineRunHooks;
+  /** Ends the draining at once. */
+  force: AbortSignal;
+};
+
+/** After a failed check the next one follows sooner, so that a hang is known within three usual intervals. */
+const recheckShare = 0.1;
+/** Trying again cannot mend these. */
+const fatalCodes: readonly ErrorCode[] = ['MODEL_NOT_INSTALLED', 'UNSUPPORTED_MODEL', 'UNSAFE_FILE', 'VALIDATION_FAILED', 'FORBIDDEN', 'INTEGRITY_FAILED'];
+
+/**
+ * One run of an engine, from its start to its end. Resolves when it ended by itself or had to be ended, rejects with
+ * the signal's reason when it was asked to end; either way nothing is left running.
+ */
+export async function runEngine(options: EngineRunOptions, signal: AbortSignal): Promise<RunOutcome> {
+  let model: RunningModel;
+  try {
+    model = await startModel(options, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    return startOutcome(error, options);
+  }
+  try {
+    await options.hooks.onRunning(model);
+    return await serve(model, options, signal);
+  } catch (error) {
+    // Asked to end, or its state could not be stored: in both cases it may not go on unseen.
+    await model.stop(signal.aborted ? options.drainMs : 0, options.force);
+    options.hooks.onLost(signal.aborted ? (signal.reason as Error) : new AppError('CRASHED', 'The model was ended because of an error in the service.'));
+    throw error;
+  }
+}
+
+async function startModel(options: EngineRunOptions, signal: AbortSignal): Promise<RunningModel> {
+  const { runtime, request, open, hooks } = options;
+  const log: RuntimeStart['log'] = (stream, level, message) => {
+    for (const line of message.split('\n', 100)) if (line.trim() !== '' && open.log.admit()) open.log.write(stream, level, line.slice(0, 8192));
+  };
+  const controller = new AbortController();
+  const onAbort = (): void => controller.abort(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const timer = setTimeout(() => controller.abort(new TimeLimitExceeded(options.startTimeoutMs)), options.startTimeoutMs);
+  try {
+    signal.throwIfAborted();
+    // Not raced against the signal: `start` rejects by itself, once nothing is left of what it began.
+    return await runtime.start({ ...request, log, logFile: open.outputFile, onHandle: hooks.onHandle }, controller.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+async function serve(model: RunningModel, options: EngineRunOptions, signal: AbortSignal): Promise<RunOutcome> {
+  const { hooks } = options;
+  const inner = new AbortController();
+  const asked = Promise.withResolvers<never>();
+  const onAbort = (): void => asked.reject(signal.reason as Error);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  const exited = model.exited.then((exit): RunOutcome => exitOutcome(exit));
+  const hung = watchHealth(model, options, inner.signal);
+  const settled = forgetFailures(options, inner.signal);
+  // Losers of the race below end by `inner`; what they then say is of no interest.
+  hung.catch(() => undefined);
+  try {
+    const outcome = await Promise.race([exited, hung, asked.promise]);
+    if (outcome.error.code === 'UNHEALTHY') await hooks.onUnhealthy(outcome.error.message);
+    hooks.onLost(new AppError(outcome.error.code, outcome.error.message));
+    await model.stop(0, options.force);
+    return outcome;
+  } finally {
+    inner.abort();
+    signal.removeEventListener('abort', onAbort);
+    await settled;
+  }
+}
+
+async function watchHealth(model: RunningModel, options: EngineRunOptions, signal: AbortSignal): Promise<RunOutcome> {
+  const { health: policy, clock, hooks, open } = options;
+  let health: DeploymentHealth = { ...unknownHealth, status: 'healthy', checkedAt: clock.now() };
+  hooks.onHealth(health);
+  for (;;) {
+    const share = health.consecutiveFailures > 0 ? recheckShare : 1;
+    await clock.sleep(policy.intervalSeconds * 1000 * share, signal);
+    const fault = await checkOnce(model, policy, signal);
+    if (fault !== null) open.log.say('warn', `Health check failed: ${fault}`);
+    health = nextHealth(health, fault, policy, clock.now());
+    hooks.onHealth(health);
+    if (health.status === 'unhealthy') return hungOutcome(health);
+  }
+}
+
+async function checkOnce(model: RunningModel, policy: HealthPolicy, signal: AbortSignal): Promise<string | null> {
+  try {
+    await withTimeLimit(policy.timeoutSeconds * 1000, signal, (limited) => model.check(limited));
+    return null;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof TimeLimitExceeded) return `no answer within ${policy.timeoutSeconds} s`;
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function forgetFailures(options: EngineRunOptions, signal: AbortSignal): Promise<void> {
+  try {
+    await options.clock.sleep(healthyResetMs, signal);
+    await options.hooks.onHealthyLong();
+  } catch (error) {
+    if (!signal.aborted) options.logger.warn({ err: error }, 'earlier failures of a deployment could not be forgotten');
+  }
+}
+
+function hungOutcome(health: DeploymentHealth): RunOutcome {
+  const message = `It failed ${health.consecutiveFailures} health checks in a row: ${health.message ?? 'no reason given'}.`;
+  return { error: { code: 'UNHEALTHY', message }, exit: { code: null, signal: null, reason: message }, clean: false, fatal: false };
+}
+
+function exitOutcome(exit: RuntimeExit): RunOutcome {
+  const how = exit.signal !== null ? `signal ${exit.signal}` : `exit code ${exit.code ?? 'unknown'}`;
+  const message = exit.reason ?? `The engine ended unexpectedly (${how}).`;
+  return { error: { code: 'CRASHED', message }, exit: { ...exit, reason: message }, clean: exit.code === 0, fatal: false };
+}
+
+function startOutcome(error: unknown, options: EngineRunOptions): RunOutcome {
+  if (error instanceof TimeLimitExceeded) return failedStart('START_FAILED', `It was not ready within ${Math.round(options.startTimeoutMs / 1000)} s.`);
+  if (isAppError(error)) return failedStart(error.code, error.message);
+  options.logger.error({ err: error }, 'a runtime failed in an unexpected way');
+  return failedStart('START_FAILED', 'The engine could not be started because of an internal error.');
+}
+
+export function failedStart(code: ErrorCode, message: string): RunOutcome {
+  return { error: { code, message }, exit: { code: null, signal: null, reason: message }, clean: false, fatal: fatalCodes.includes(code) };
+}

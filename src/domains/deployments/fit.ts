@@ -1,0 +1,110 @@
+import { open } from 'node:fs/promises';
+import { AppError } from '../../shared/errors.ts';
+import type { ReadAt } from '../../shared/gguf/byte-cursor.ts';
+import { GgufError } from '../../shared/gguf/errors.ts';
+import { readGgufHeader, type GgufHeader } from '../../shared/gguf/header.ts';
+import { estimateMemory, maxContextThatFits } from '../../shared/gguf/memory.ts';
+import type { ModelFiles } from './installed-choice.ts';
+import type { DeploymentConfig, FitReport } from './types.ts';
+
+/** What is free for a model now; null where there is no GPU. */
+export type MachineMemory = () => Promise<{ availableBytes: number; gpuFreeBytes: number | null }>;
+
+/** Left to the system and to this service. */
+const reserveBytes = 512 * 1024 * 1024;
+/** Above this share of what is free the verdict is `tight`. */
+const tightShare = 0.9;
+/** What the embedded engine takes when nothing is set, as far as the model was trained for it. */
+const defaultContextSizeMax = 4096;
+/** Answers at once where nothing is set: a chat and one more, because each costs a context of its own. */
+export const defaultParallel = 2;
+const headersKept = 64;
+
+/** Whether a model fits in memory, and how much is promised to engines that have not taken theirs yet. */
+export class FitChecker {
+  readonly #machineMemory: MachineMemory;
+  readonly #promised = new Map<string, number>();
+  readonly #headers = new Map<string, GgufHeader>();
+
+  constructor(machineMemory: MachineMemory) {
+    this.#machineMemory = machineMemory;
+  }
+
+  /** Also checks the header, before any engine sees the file. Throws UNSUPPORTED_MODEL, MODEL_NOT_INSTALLED. */
+  async report(files: ModelFiles, config: DeploymentConfig, exceptFor?: string): Promise<FitReport> {
+    const header = await this.#header(files.path);
+    const contextSize = config.contextSize ?? Math.min(header.contextLength ?? defaultContextSizeMax, defaultContextSizeMax);
+    const request = { header, fileBytes: files.bytes, parallel: config.parallel ?? defaultParallel };
+    const estimate = estimateMemory({ ...request, contextSize });
+    const availableBytes = await this.availableBytes(config, exceptFor);
+    const maxContext = maxContextThatFits({ ...request, availableBytes });
+    const neededBytes = estimate.totalBytes;
+    const verdict = neededBytes <= availableBytes * tightShare ? 'fits' : neededBytes <= availableBytes ? 'tight' : 'does_not_fit';
+    const maxContextSize = maxContext > 0 ? maxContext : null;
+    const { weightsBytes, kvCacheBytes, overheadBytes } = estimate;
+    const reason = reasonFor(verdict, { neededBytes, availableBytes, maxContextSize });
+    return { verdict, neededBytes, availableBytes, weightsBytes, kvCacheBytes, overheadBytes, contextSize, maxContextSize, reason };
+  }
+
+  /** Throws MODEL_DOES_NOT_FIT; otherwise the memory counts as taken until `settle`. */
+  async claim(deploymentId: string, files: ModelFiles, options: { config: DeploymentConfig; override: boolean }): Promise<void> {
+    const report = await this.report(files, options.config, deploymentId);
+    if (report.verdict === 'does_not_fit' && !options.override) throw doesNotFit(report);
+    this.#promised.set(deploymentId, report.neededBytes);
+  }
+
+  settle(deploymentId: string): void {
+    this.#promised.delete(deploymentId);
+  }
+
+  async availableBytes(config: DeploymentConfig, exceptFor?: string): Promise<number> {
+    const { availableBytes, gpuFreeBytes } = await this.#machineMemory();
+    const gpu = config.gpuLayers === 0 ? 0 : (gpuFreeBytes ?? 0);
+    let promised = 0;
+    for (const [id, bytes] of this.#promised) if (id !== exceptFor) promised += bytes;
+    return Math.max(0, availableBytes - reserveBytes + gpu - promised);
+  }
+
+  async #header(path: string): Promise<GgufHeader> {
+    const file = await open(path, 'r').catch((cause: unknown) => {
+      throw new AppError('MODEL_NOT_INSTALLED', 'The file of the model cannot be opened; verify or download it again.', { cause });
+    });
+    try {
+      const { size, mtimeMs, ino } = await file.stat();
+      const key = `${path}\0${size}\0${mtimeMs}\0${ino}`;
+      const known = this.#headers.get(key);
+      if (known) return known;
+      const readAt: ReadAt = async (offset, length) => {
+        const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
+        return buffer.subarray(0, bytesRead);
+      };
+      const header = await readGgufHeader({ size, readAt });
+      const oldest = this.#headers.keys().next();
+      if (this.#headers.size >= headersKept && !oldest.done) this.#headers.delete(oldest.value);
+      this.#headers.set(key, header);
+      return header;
+    } catch (error) {
+      if (error instanceof GgufError) throw new AppError('UNSUPPORTED_MODEL', `The model's file cannot be used: ${error.message}`, { cause: error });
+      throw error;
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+export function doesNotFit(report: FitReport): AppError {
+  const details = { needed_bytes: report.neededBytes, available_bytes: report.availableBytes, max_context_size: report.maxContextSize };
+  return new AppError('MODEL_DOES_NOT_FIT', report.reason, { details });
+}
+
+function reasonFor(verdict: FitReport['verdict'], figures: Pick<FitReport, 'neededBytes' | 'availableBytes' | 'maxContextSize'>): string {
+  const amounts = `It needs about ${gibibytes(figures.neededBytes)} of the ${gibibytes(figures.availableBytes)} that are free`;
+  if (verdict === 'fits') return `${amounts}.`;
+  if (verdict === 'tight') return `${amounts}: little is left for anything else.`;
+  const way = figures.maxContextSize === null ? 'A smaller variant may fit.' : `A context of up to ${figures.maxContextSize} tokens would fit.`;
+  return `${amounts}. ${way}`;
+}
+
+function gibibytes(bytes: number): string {
+  return `${(bytes / 1024 ** 3).toFixed(2)} GiB`;
+}

@@ -1,0 +1,87 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { LogLine } from '../../../shared/event-bus.ts';
+import { comparePositions, toLogLine, type LogPosition, type StoredLine } from './log-line.ts';
+
+const filePattern = /^(\d{1,9})\.(\d{1,9})\.jsonl$/;
+const newline = 0x0a;
+
+export type Segment = { run: number; segment: number; path: string };
+
+export function segmentFile(folder: string, run: number, segment: number): string {
+  return join(folder, `${run}.${segment}.jsonl`);
+}
+
+/** The files of all runs, oldest first; none when nothing was ever logged. */
+export async function listSegments(folder: string): Promise<Segment[]> {
+  const names = await readdir(folder).catch(ignoreMissing([]));
+  return names
+    .flatMap((name) => {
+      const match = filePattern.exec(name);
+      return match ? [{ run: Number(match[1]), segment: Number(match[2]), path: join(folder, name) }] : [];
+    })
+    .sort((a, b) => a.run - b.run || a.segment - b.segment);
+}
+
+/** Every line after `after`, oldest first. Files that rotation takes away meanwhile are passed over. */
+export async function* readForward(folder: string, after: LogPosition, signal: AbortSignal): AsyncGenerator<LogLine> {
+  let before: Segment | null = null;
+  for (const file of await listSegments(folder)) {
+    if (file.run < after.run || (file.run === after.run && file.segment < after.segment)) continue;
+    signal.throwIfAborted();
+    const lines = await readSegment(file, after);
+    const isGap = before?.run === file.run && file.segment > before.segment + 1;
+    if (isGap) yield gapLine(file, lines[0]?.time);
+    yield* lines;
+    before = file;
+  }
+}
+
+/** Whole files of lines, newest file first, each file's lines oldest first. */
+export async function* readBackward(folder: string, signal: AbortSignal): AsyncGenerator<readonly LogLine[]> {
+  const files = await listSegments(folder);
+  for (const file of files.reverse()) {
+    signal.throwIfAborted();
+    yield await readSegment(file, { run: 0, segment: 0, offset: 0 });
+  }
+}
+
+function gapLine(file: Segment, time: string | undefined): LogLine {
+  const stored: StoredLine = { t: time ?? new Date(0).toISOString(), s: 'supervisor', l: 'warn', m: 'Lines are missing here: the log of this run grew longer than is kept.' };
+  return toLogLine(stored, { run: file.run, segment: file.segment, offset: 0 });
+}
+
+/** A file is small by rotation (see `LogLimits.segmentBytes`), so it is read whole. */
+async function readSegment(file: Segment, after: LogPosition): Promise<LogLine[]> {
+  const bytes = await readFile(file.path).catch(ignoreMissing(Buffer.alloc(0)));
+  const lines: LogLine[] = [];
+  let from = 0;
+  for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, from)) {
+    const position = { run: file.run, segment: file.segment, offset: end + 1 };
+    const stored = comparePositions(position, after) > 0 ? parseStored(bytes.toString('utf8', from, end)) : null;
+    if (stored) lines.push(toLogLine(stored, position));
+    from = end + 1;
+  }
+  return lines;
+}
+
+/** Null for a line that a crash left torn. */
+function parseStored(text: string): StoredLine | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isStoredLine(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function isStoredLine(value: unknown): value is StoredLine {
+  return typeof value === 'object' && value !== null && 't' in value && typeof value.t === 'string' && 'm' in value && typeof value.m === 'string' && 's' in value && 'l' in value;
+}
+
+function ignoreMissing<T>(instead: T): (error: unknown) => T {
+  return (error) => {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return instead;
+    throw error;
+  };
+}

@@ -1,0 +1,159 @@
+import { open } from 'node:fs/promises';
+import { findPackageJSON } from 'node:module';
+import { AppError, type ErrorCode, type FieldFault } from '../../../../shared/errors.ts';
+import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
+import { defaultParallel } from '../../fit.ts';
+import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
+import type { DeploymentConfig } from '../../types.ts';
+import { ProcessMeter } from '../process-use.ts';
+import { endOrphan, EngineStartError, startEngine, type EngineExit, type EngineProcess } from './engine-process.ts';
+import type { ProcessIdentity } from './process-identity.ts';
+import { engineExitCodes, type EngineFailureCode, type EngineOptions } from './protocol.ts';
+
+export type LlamaCppRuntimeDeps = {
+  http: OutgoingHttp;
+  /** Bytes that a process holds on graphics cards; null where that cannot be told. */
+  gpuMemoryOf?: (pid: number) => Promise<number | null>;
+};
+
+export const llamaCppRuntimeId = 'llama-cpp';
+
+/** Requests that may wait for each answer that runs. */
+const queuePerAnswer = 16;
+const drainMs = 30_000;
+const healthBytesMax = 4_096;
+
+/** Options of GPU back ends and of thread placement; others of these families load code (GGML_BACKEND_PATH, OMP_TOOL_LIBRARIES). */
+const environmentNames = new Set([
+  'CUDA_VISIBLE_DEVICES', 'HIP_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES', 'GGML_VK_VISIBLE_DEVICES', 'GGML_CUDA_ENABLE_UNIFIED_MEMORY', 'GGML_CUDA_FORCE_MMQ',
+  'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'OMP_WAIT_POLICY', 'OMP_SCHEDULE', 'OMP_DYNAMIC',
+]);
+
+const unusable: readonly { key: keyof DeploymentConfig; field: string; why: string }[] = [
+  { key: 'image', field: 'config.image', why: 'is for runtimes that run containers' },
+  { key: 'extraArgs', field: 'config.extra_args', why: 'is for runtimes that run a command' },
+  { key: 'memoryLimitBytes', field: 'config.memory_limit_bytes', why: 'is for runtimes that run containers' },
+  { key: 'cpuLimit', field: 'config.cpu_limit', why: 'is for runtimes that run containers; set threads instead' },
+  { key: 'keepAliveSeconds', field: 'config.keep_alive_seconds', why: 'cannot be set: a deployment runs until it is stopped' },
+  { key: 'baseUrl', field: 'config.base_url', why: 'is for the runtime remote only' },
+  { key: 'model', field: 'config.model', why: 'is for the runtime remote only' },
+];
+
+const failureCodes: Record<EngineFailureCode, ErrorCode> = {
+  MODEL_INVALID: 'UNSUPPORTED_MODEL',
+  PORT_IN_USE: 'PORT_IN_USE',
+  OUT_OF_MEMORY: 'MODEL_DOES_NOT_FIT',
+  ENGINE_UNAVAILABLE: 'RUNTIME_UNAVAILABLE',
+  INTERNAL: 'START_FAILED',
+};
+
+/** Runs a GGUF with llama.cpp in a child process of its own, one a deployment. */
+export function createLlamaCppRuntime(deps: LlamaCppRuntimeDeps): ModelRuntime {
+  return {
+    id: llamaCppRuntimeId,
+    name: 'llama.cpp (embedded)',
+    capabilities: { needsModel: true, formats: ['gguf'], adminOnly: false },
+    probe: async () => {
+      const detail = isInstalled() ? null : 'The package node-llama-cpp is not installed.';
+      return await Promise.resolve({ id: llamaCppRuntimeId, name: 'llama.cpp (embedded)', available: detail === null, version: null, detail, needsModel: true, formats: ['gguf'] });
+    },
+    validate,
+    start: (request, signal) => start(deps, request, signal),
+    endOrphan: async (handle, signal) => {
+      if (handle.pid !== null && handle.startTime !== null) await endOrphan({ pid: handle.pid, startTime: handle.startTime }, signal);
+    },
+  };
+}
+
+function isInstalled(): boolean {
+  try {
+    return findPackageJSON('node-llama-cpp', import.meta.url) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function validate(config: DeploymentConfig): readonly FieldFault[] {
+  const faults = unusable.flatMap(({ key, field, why }) => (config[key] === undefined ? [] : [{ field, message: why }]));
+  for (const name of Object.keys(config.environment ?? {})) {
+    if (!environmentNames.has(name)) faults.push({ field: `config.environment.${name}`, message: `is not one that this runtime takes: ${[...environmentNames].join(', ')}` });
+  }
+  if (config.gpuDevices !== undefined && config.environment?.['CUDA_VISIBLE_DEVICES'] !== undefined) {
+    faults.push({ field: 'config.gpu_devices', message: 'and CUDA_VISIBLE_DEVICES exclude each other' });
+  }
+  return faults;
+}
+
+async function start(deps: LlamaCppRuntimeDeps, request: RuntimeStart, signal: AbortSignal): Promise<RunningModel> {
+  const { config, modelPath } = request;
+  if (modelPath === null) throw new AppError('START_FAILED', 'There is no model file to start.');
+  const environment = { ...config.environment, ...(config.gpuDevices ? { CUDA_VISIBLE_DEVICES: config.gpuDevices.join(',') } : {}) };
+  await using file = await open(request.logFile, 'a', 0o600);
+  let stored: Promise<void> = Promise.resolve();
+  try {
+    const onSpawn = (identity: ProcessIdentity): void => {
+      stored = request.onHandle(toHandle(identity));
+      // Awaited below; until then its failure must not count as unhandled.
+      stored.catch(() => undefined);
+    };
+    const onProgress = request.onLoading ? { onProgress: request.onLoading } : {};
+    const engine = await startEngine({ engine: engineOptions(request, modelPath), logFd: file.fd, environment, onSpawn, ...onProgress }, signal);
+    await stored.catch(async (error: unknown) => {
+      await engine.stop(0);
+      throw error;
+    });
+    return toRunningModel(engine, request, deps);
+  } catch (error) {
+    if (error instanceof EngineStartError) throw new AppError(failureCodes[error.code], error.message, { cause: error });
+    throw error;
+  }
+}
+
+function engineOptions({ config, name }: RuntimeStart, modelPath: string): EngineOptions {
+  const parallel = config.parallel ?? defaultParallel;
+  return {
+    modelPath,
+    modelName: name,
+    port: config.port ?? 0,
+    contextSize: config.contextSize ?? null,
+    parallel,
+    threads: config.threads ?? null,
+    gpuLayers: config.gpuLayers ?? null,
+    queueMax: parallel * queuePerAnswer,
+    drainMs,
+  };
+}
+
+function toHandle(identity: ProcessIdentity): RuntimeHandle {
+  return { runtime: llamaCppRuntimeId, pid: identity.pid, startTime: identity.startTime, containerId: null };
+}
+
+function toRunningModel(engine: EngineProcess, request: RuntimeStart, deps: LlamaCppRuntimeDeps): RunningModel {
+  const baseUrl = `http://127.0.0.1:${engine.port}`;
+  const meter = new ProcessMeter(engine.pid);
+  return {
+    baseUrl,
+    model: request.name,
+    headers: { authorization: `Bearer ${engine.secret}` },
+    contextSize: engine.contextSize,
+    handle: toHandle(engine),
+    exited: engine.onExit.then(toExit),
+    check: async (signal) => {
+      const answer = await deps.http({ method: 'GET', url: `${baseUrl}/health`, maxBytes: healthBytesMax, allowPrivate: true }, signal);
+      if (answer.status !== 200) throw new Error(`/health answered ${answer.status}`);
+    },
+    use: async () => {
+      const [own, gpuMemoryBytes] = await Promise.all([meter.read(), deps.gpuMemoryOf?.(engine.pid) ?? null]);
+      return { ...own, gpuMemoryBytes };
+    },
+    stop: async (stopDrainMs, signal) => {
+      await engine.stop(stopDrainMs, signal);
+    },
+  };
+}
+
+function toExit({ code, signal }: EngineExit): RuntimeExit {
+  const known = Object.entries(engineExitCodes).find(([, exitCode]) => exitCode === code)?.[0];
+  if (signal === 'SIGKILL') return { code, signal, reason: 'The engine was killed; where memory is short, the system does that.' };
+  return { code, signal, reason: known === undefined ? null : `The engine ended with ${known}.` };
+}
