@@ -38,7 +38,7 @@ export const chatMlTemplate =
 
 const controlTokens = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|pad|>'] as const;
 const merges = ['t h', 'th e', 'i n', 'a n', 'an d', 'o n', 'e r', 'r e', 's t'] as const;
-const tokenType = { normal: 1, control: 3 } as const;
+const tokenType = { normal: 1, control: 3, userDefined: 4 } as const;
 /** Wide enough that the scripted token has a probability of about 1 even at temperature 2. */
 const logitOfNext = 24;
 
@@ -156,7 +156,6 @@ type MetadataValue = Value | { type: 'strings'; value: readonly string[] } | { t
 function buildMetadata(shape: Shape, options: TinyGgufOptions, vocabulary: readonly string[]): [string, MetadataValue][] {
   const u32 = (value: number): MetadataValue => ({ type: 'u32', value });
   const string = (value: string): MetadataValue => ({ type: 'string', value });
-  const isControl = (token: string): boolean => (controlTokens as readonly string[]).includes(token);
   return [
     ['general.architecture', string('llama')],
     ['general.name', string(options.name ?? `tiny-${options.mode ?? 'story'}`)],
@@ -174,7 +173,7 @@ function buildMetadata(shape: Shape, options: TinyGgufOptions, vocabulary: reado
     ['tokenizer.ggml.model', string('gpt2')],
     ['tokenizer.ggml.pre', string('gpt-2')],
     ['tokenizer.ggml.tokens', { type: 'strings', value: vocabulary }],
-    ['tokenizer.ggml.token_type', { type: 'i32s', value: vocabulary.map((token) => (isControl(token) ? tokenType.control : tokenType.normal)) }],
+    ['tokenizer.ggml.token_type', { type: 'i32s', value: vocabulary.map(typeOfToken) }],
     ['tokenizer.ggml.merges', { type: 'strings', value: merges }],
     ['tokenizer.ggml.bos_token_id', u32(vocabulary.indexOf('<|endoftext|>'))],
     ['tokenizer.ggml.eos_token_id', u32(vocabulary.indexOf('<|im_end|>'))],
@@ -182,6 +181,12 @@ function buildMetadata(shape: Shape, options: TinyGgufOptions, vocabulary: reado
     ['tokenizer.ggml.add_bos_token', { type: 'bool', value: false }],
     ['tokenizer.chat_template', string(options.chatTemplate ?? chatMlTemplate)],
   ];
+}
+
+/** Markers of a script such as `<think>` are user-defined, so that a template finds them as one token. */
+function typeOfToken(token: string): number {
+  if ((controlTokens as readonly string[]).includes(token)) return tokenType.control;
+  return /^<.+>$/.test(token) ? tokenType.userDefined : tokenType.normal;
 }
 
 const alignment = 32;

@@ -265,3 +265,30 @@ describe('an engine with a model that says anything', () => {
     expect(await answerFor({})).not.toBe(await answerFor({}));
   });
 });
+
+describe('an engine with a model that thinks and a template of its own', () => {
+  const template =
+    '{% if messages|length > 4 %}{{ raise_exception("too many turns") }}{% endif %}' +
+    '{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}{# <think> </think> #}';
+  let engine: EngineProcess;
+  beforeAll(async () => {
+    const script = ['<think>', ' hmm', ' well', '</think>', 'Yes', ', indeed', '.'];
+    engine = await bench.start({ modelPath: bench.writeModel({ script, chatTemplate: template }), contextSize: 512 });
+  });
+
+  it('tells the thought apart from the answer', async () => {
+    const { body } = await postJson(engine, chat, hello);
+    expect(firstChoice(body)).toMatchObject({ message: { content: 'Yes, indeed.', reasoning_content: ' hmm well' } });
+    const { pieces, chunks } = await stream(engine, hello);
+    expect(pieces.join('')).toBe('Yes, indeed.');
+    const thoughts = chunks.map((chunk) => (firstChoice(chunk)['delta'] as { reasoning_content?: string }).reasoning_content ?? '');
+    expect(thoughts.join('')).toBe(' hmm well');
+  });
+
+  it('refuses a conversation that the template does not accept', async () => {
+    const turns = [1, 2, 3].flatMap(() => [{ role: 'user', content: 'Hi' }, { role: 'assistant', content: 'Hello' }]);
+    const answer = await postJson(engine, chat, { messages: [...turns, { role: 'user', content: 'Bye' }] });
+    expect(answer.status).toBe(400);
+    expect(answer.body).toMatchObject({ error: { code: 'chat_template_refused' } });
+  });
+});
