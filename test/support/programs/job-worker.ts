@@ -5,7 +5,9 @@ import { PgBossQueue } from '../../../src/infrastructure/jobs/pg-boss-queue.ts';
 import { silentLogger } from '../silent-logger.ts';
 
 const [url = '', queueName = ''] = process.argv.slice(2);
-const say = (line: Record<string, unknown>): void => process.stdout.write(`${JSON.stringify(line)}\n`);
+const say = (line: Record<string, unknown>): void => {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+};
 const queue = new PgBossQueue({ database: { type: 'url', url }, logger: silentLogger, soleWorker: false });
 await queue.start();
 await queue.work(queueName, 2, async (job, signal) => {

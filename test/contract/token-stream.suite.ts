@@ -1,0 +1,99 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { newId } from '../../src/shared/ids.ts';
+import type { StreamEntry, TokenStream } from '../../src/shared/token-stream.ts';
+
+export async function readAll(entries: AsyncIterable<StreamEntry>): Promise<string[]> {
+  const seen: string[] = [];
+  for await (const entry of entries) seen.push(entry.type === 'piece' ? `${entry.index}:${entry.text}` : `end ${entry.index} ${JSON.stringify(entry.outcome)}`);
+  return seen;
+}
+
+/** What every TokenStream promises; `create` makes a fresh one per test. */
+export function describeTokenStream(name: string, create: () => Promise<TokenStream>): void {
+  describe(`the token stream ${name}`, () => {
+    let stream: TokenStream;
+    let message: string;
+    const never = new AbortController().signal;
+    beforeEach(async () => {
+      stream = await create();
+      message = newId();
+    });
+
+    it('counts pieces from 0 and gives them in order up to the end', async () => {
+      expect([await stream.append(message, 'Hel'), await stream.append(message, 'lo')]).toEqual([0, 1]);
+      await stream.end(message, { status: 'completed' });
+      expect(await readAll(stream.read(message, -1, never))).toEqual(['0:Hel', '1:lo', 'end 1 {"status":"completed"}']);
+    });
+
+    it('gives a reader that comes back exactly what follows its last position', async () => {
+      for (const text of ['a', 'b', 'c']) await stream.append(message, text);
+      await stream.end(message, {});
+      expect(await readAll(stream.read(message, 1, never))).toEqual(['2:c', 'end 2 {}']);
+      expect(await readAll(stream.read(message, 2, never))).toEqual(['end 2 {}']);
+    });
+
+    it('goes on live after the stored pieces, none lost and none doubled', async () => {
+      await stream.append(message, 'stored');
+      const readers = [-1, -1, 0].map((after) => readAll(stream.read(message, after, never)));
+      const written = Array.from({ length: 200 }, (_, count) => `piece ${count}`);
+      for (const text of written) await stream.append(message, text);
+      await stream.end(message, {});
+      const live = written.map((text, index) => `${index + 1}:${text}`);
+      const [one, two, late] = await Promise.all(readers);
+      expect(one).toEqual(['0:stored', ...live, 'end 200 {}']);
+      expect(two).toEqual(one);
+      expect(late).toEqual([...live, 'end 200 {}']);
+    });
+
+    it('lets a reader wait for a message that has no piece yet', async () => {
+      const reading = readAll(stream.read(message, -1, never));
+      await stream.append(message, 'first');
+      await stream.end(message, {});
+      expect(await reading).toEqual(['0:first', 'end 0 {}']);
+    });
+
+    it('gives an answer without pieces an end at -1', async () => {
+      await stream.end(message, { status: 'failed' });
+      expect(await readAll(stream.read(message, -1, never))).toEqual(['end -1 {"status":"failed"}']);
+    });
+
+    it('ends a waiting reader quietly when its signal aborts', async () => {
+      await stream.append(message, 'a');
+      const controller = new AbortController();
+      const entries = stream.read(message, -1, controller.signal)[Symbol.asyncIterator]();
+      expect(await entries.next()).toEqual({ done: false, value: { type: 'piece', index: 0, text: 'a' } });
+      const pending = entries.next();
+      controller.abort(new Error('gone'));
+      expect(await pending).toEqual({ done: true, value: undefined });
+    });
+
+    it('ends a waiting reader when its iterator returns', async () => {
+      await stream.append(message, 'a');
+      const entries = stream.read(message, 0, never)[Symbol.asyncIterator]();
+      const pending = entries.next();
+      await entries.return?.();
+      expect(await pending).toEqual({ done: true, value: undefined });
+    });
+
+    it('can be read from the start while it lives and for a while after its end', async () => {
+      expect(await stream.has(message)).toBe(false);
+      await stream.append(message, 'a');
+      expect(await stream.has(message)).toBe(true);
+      await stream.end(message, {});
+      expect(await stream.has(message)).toBe(true);
+    });
+
+    it('keeps messages apart', async () => {
+      const other = newId();
+      await stream.append(message, 'mine');
+      await stream.append(other, 'theirs');
+      await stream.end(message, {});
+      expect(await readAll(stream.read(message, -1, never))).toEqual(['0:mine', 'end 0 {}']);
+    });
+
+    it('refuses pieces after the end', async () => {
+      await stream.end(message, {});
+      await expect((async () => stream.append(message, 'late'))()).rejects.toThrow('has ended');
+    });
+  });
+}

@@ -1,0 +1,57 @@
+import { describe, expect, it } from '@jest/globals';
+import { MemoryTokenStream } from '../../src/infrastructure/events/memory-token-stream.ts';
+import { systemClock } from '../../src/infrastructure/system-clock.ts';
+import { describeTokenStream, readAll } from './token-stream.suite.ts';
+
+describeTokenStream('in memory', async () => new MemoryTokenStream({ clock: systemClock }));
+
+describe("the memory stream's bounds", () => {
+  let nowMs = 0;
+  const clock = { now: () => new Date(0), monotonicMs: () => nowMs, sleep: () => Promise.resolve() };
+  const never = new AbortController().signal;
+
+  it('forgets an ended stream when its time is up, and no live one', async () => {
+    const stream = new MemoryTokenStream({ clock, keepEndedMs: 600_000 });
+    await stream.append('live', 'a');
+    await stream.end('ended', {});
+    nowMs += 599_999;
+    expect(await stream.has('ended')).toBe(true);
+    nowMs += 1;
+    expect([await stream.has('ended'), await stream.has('live')]).toEqual([false, true]);
+    stream.close();
+  });
+
+  it('drops the ended stream that was read longest ago when the bytes run out', async () => {
+    const stream = new MemoryTokenStream({ clock, bytesMax: 3 * (2 * 1_000 + 32) });
+    for (const id of ['one', 'two', 'three']) {
+      await stream.append(id, 'x'.repeat(1_000));
+      if (id !== 'three') await stream.end(id, {});
+    }
+    await readAll(stream.read('one', -1, never));
+    await stream.append('three', 'y');
+    expect([await stream.has('one'), await stream.has('two'), await stream.has('three')]).toEqual([true, false, true]);
+    stream.close();
+  });
+
+  it('refuses a piece when live streams alone fill it, and a message when too many live', async () => {
+    const stream = new MemoryTokenStream({ clock, bytesMax: 4_000, messagesMax: 2, piecesMax: 3 });
+    await stream.append('one', 'x'.repeat(1_500));
+    expect(() => stream.append('two', 'x'.repeat(1_500))).toThrow(expect.objectContaining({ code: 'OVERLOADED' }));
+    expect(() => stream.append('three', 'x')).toThrow(expect.objectContaining({ code: 'OVERLOADED' }));
+    await stream.append('one', 'a');
+    await stream.append('one', 'b');
+    expect(() => stream.append('one', 'c')).toThrow(expect.objectContaining({ code: 'OVERLOADED' }));
+    stream.close();
+  });
+
+  it('ends a reader that stopped pulling when its stream has been dropped meanwhile', async () => {
+    const stream = new MemoryTokenStream({ clock, messagesMax: 1 });
+    for (const text of ['a', 'b']) await stream.append('one', text);
+    await stream.end('one', {});
+    const entries = stream.read('one', -1, never);
+    expect(await entries.next()).toMatchObject({ value: { text: 'a' } });
+    await stream.append('two', 'x');
+    expect(await entries.next()).toEqual({ done: true, value: undefined });
+    stream.close();
+  });
+});
