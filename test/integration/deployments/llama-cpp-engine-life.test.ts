@@ -114,6 +114,16 @@ describe('ending an engine', () => {
     expect(await stopped).toEqual({ code: 0, signal: null });
   });
 
+  it('hurries when it is asked again with less time', async () => {
+    const engine = await bench.start({ modelPath, contextSize: 32_768 });
+    const events = readEvents(await post(engine, chat, hello));
+    await events.next();
+    const stopped = engine.stop(600_000);
+    await waitUntil(() => readHealth(engine), ({ status }) => status === 'stopping');
+    expect(await engine.stop(0)).toEqual({ code: 0, signal: null });
+    expect(await stopped).toEqual({ code: 0, signal: null });
+  });
+
   it('kills it at once when the wait is given up', async () => {
     const engine = await bench.start({ modelPath, contextSize: 32_768 });
     const events = readEvents(await post(engine, chat, hello));

@@ -73,11 +73,12 @@ function fail(error: unknown): void {
 }
 
 async function stop(waitMs: number): Promise<void> {
-  if (isStopping) return;
+  const isFirst = !isStopping;
   isStopping = true;
-  log('info', 'Stopping.');
+  if (isFirst) log('info', 'Stopping.');
+  // Asked a second time it may have to hurry; the first call ends the process.
   await server?.drain(waitMs);
-  await end(0);
+  if (isFirst) await end(0);
 }
 
 async function end(exitCode: number): Promise<void> {

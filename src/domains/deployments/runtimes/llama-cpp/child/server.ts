@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { StopReason, isAbort } from '../../../../../shared/abort.ts';
+import { createGate } from '../../../../../shared/async.ts';
 import { createAnswerWriter, sendError, sendJson } from './answer-writer.ts';
 import { readJson } from './body.ts';
 import type { Engine, GenerationResult } from './engine.ts';
@@ -22,7 +23,8 @@ export class EngineServer {
   readonly #running = new Set<AbortController>();
   #served: ServedModel | undefined;
   #isDraining = false;
-  #whenIdle: (() => void) | undefined;
+  /** Open once the last request has ended in a server that takes no more. */
+  readonly #idle = createGate();
 
   constructor(options: EngineServerOptions) {
     this.#options = options;
@@ -34,16 +36,16 @@ export class EngineServer {
     this.#served = served;
   }
 
-  /** Refuses new requests and resolves when the running ones have ended; those left after `drainMs` are aborted. */
+  /**
+   * Refuses new requests and resolves when the running ones have ended; those left after `drainMs` are aborted. A
+   * further call with a shorter time shortens the wait of all.
+   */
   async drain(drainMs: number): Promise<void> {
     this.#isDraining = true;
-    if (this.#running.size === 0) return;
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    this.#whenIdle = () => resolve(undefined);
     const timer = setTimeout(() => {
       for (const controller of this.#running) controller.abort(new StopReason('shutdown'));
     }, drainMs);
-    await promise;
+    if (this.#running.size > 0) await this.#idle.opened;
     clearTimeout(timer);
   }
 
@@ -119,7 +121,7 @@ export class EngineServer {
     } finally {
       response.off('close', abort);
       this.#running.delete(controller);
-      if (this.#running.size === 0) this.#whenIdle?.();
+      if (this.#isDraining && this.#running.size === 0) this.#idle.open();
     }
   }
 
