@@ -1,0 +1,226 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { DeploymentConfig, DeploymentView } from '../../../src/domains/deployments/types.ts';
+import { stopCauseOf } from '../../../src/shared/abort.ts';
+import { isAppError } from '../../../src/shared/errors.ts';
+import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { createDeploymentsBench, isAlive, never, operator, type DeploymentsBench } from '../../support/deployments-bench.ts';
+import { eventually } from '../../support/eventually.ts';
+import { createSmallEngineRuntime, type SmallEngineRuntime } from '../../support/small-engine-runtime.ts';
+
+let database: TestDatabase;
+let runtime: SmallEngineRuntime;
+let bench: DeploymentsBench;
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+afterAll(async () => {
+  await database.drop();
+});
+beforeEach(async () => {
+  runtime = createSmallEngineRuntime();
+  bench = await createDeploymentsBench({ em: database.em(), runtimes: [runtime], config: { startTimeoutMs: 20_000, drainMs: 20_000 } });
+});
+afterEach(async () => {
+  await bench.close();
+  expect(runtime.pids.filter(isAlive)).toEqual([]);
+});
+
+function begin(config: DeploymentConfig = {}, name?: string): Promise<DeploymentView> {
+  return bench.deployments.start({ runtime: 'small', config, override: [], ...(name ? { name } : {}) }, operator, never);
+}
+
+async function statesOf(id: string): Promise<string[]> {
+  const { items } = await bench.deployments.events(id, { limit: 100 });
+  return items.map((event) => event.toStatus).reverse();
+}
+
+describe('starting and stopping', () => {
+  it('answers at once with the wish recorded, then runs, stops and starts again', async () => {
+    const asked = await begin();
+    expect(asked).toMatchObject({ desiredStatus: 'running', restarts: 0, createdAt: expect.any(Date) });
+    const running = await bench.reaches(asked.id, 'running');
+    expect(running).toMatchObject({ endpoint: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/), runs: 1, error: null, health: { status: 'healthy' } });
+    expect((await fetch(`${running.endpoint ?? ''}/health`)).status).toBe(200);
+
+    const stopping = await bench.deployments.stop(asked.id, never);
+    expect(stopping.desiredStatus).toBe('stopped');
+    const stopped = await bench.reaches(asked.id, 'stopped');
+    expect(stopped).toMatchObject({ endpoint: null, health: { status: 'unknown' } });
+    expect(runtime.pids.filter(isAlive)).toEqual([]);
+    expect((await bench.deployments.stop(asked.id, never)).status).toBe('stopped');
+
+    await bench.deployments.start({ deploymentId: asked.id, override: [] }, operator, never);
+    expect((await bench.reaches(asked.id, 'running')).runs).toBe(2);
+    expect(await statesOf(asked.id)).toEqual(['pending', 'starting', 'running', 'stopping', 'stopped', 'pending', 'starting', 'running']);
+  });
+
+  it('starts nothing more when it is asked to start what runs', async () => {
+    const { id } = await begin();
+    await bench.reaches(id, 'running');
+    expect((await bench.deployments.start({ deploymentId: id, override: [] }, operator, never)).status).toBe('running');
+    expect(runtime.pids).toHaveLength(1);
+  });
+
+  it('gives up a start that never gets ready when it is stopped', async () => {
+    const { id } = await begin({ environment: { MODE: 'never-ready' } });
+    await eventually('the engine exists', () => runtime.pids.length === 1);
+    await bench.reaches(id, 'starting');
+    await bench.deployments.stop(id, never);
+    await bench.reaches(id, 'stopped');
+    expect(runtime.pids.filter(isAlive)).toEqual([]);
+  });
+
+  it('ends running again when a start follows a stop before the engine has ended', async () => {
+    const { id } = await begin();
+    await bench.reaches(id, 'running');
+    await bench.deployments.stop(id, never);
+    await bench.deployments.start({ deploymentId: id, override: [] }, operator, never);
+    const running = await bench.reaches(id, 'running');
+    expect(running).toMatchObject({ runs: 2, desiredStatus: 'running' });
+    expect(runtime.pids.filter(isAlive)).toHaveLength(1);
+  });
+
+  it('lets a running answer end before it stops, and refuses new ones meanwhile', async () => {
+    const { id } = await begin();
+    const { endpoint } = await bench.reaches(id, 'running');
+    const target = await bench.deployments.target(id, never);
+    const answer = await fetch(`${endpoint ?? ''}/slow`);
+    const text = answer.text();
+    await bench.deployments.stop(id, never);
+    await bench.reaches(id, 'stopping');
+    await expect(bench.deployments.target(id, never)).rejects.toMatchObject({ code: 'INVALID_STATE', details: { status: 'stopping' } });
+    expect(target.lost.aborted).toBe(false);
+    process.kill(runtime.pids[0]!, 'SIGUSR2');
+    expect(await text).toBe('begun done');
+    await bench.reaches(id, 'stopped');
+    expect(stopCauseOf(target.lost.reason)).toBe('stopped');
+  });
+
+  it('restarts with a new process and the curve begun anew', async () => {
+    const { id } = await begin();
+    const before = await bench.reaches(id, 'running');
+    const asked = await bench.deployments.restart(id, never);
+    expect(asked.desiredStatus).toBe('running');
+    const after = await eventually('it runs again', async () => {
+      const view = await bench.deployments.get(id);
+      return view.status === 'running' && view.runs === 2 ? view : null;
+    });
+    expect(after.endpoint).not.toBe(before.endpoint);
+    expect(after.restarts).toBe(0);
+    expect(runtime.pids.filter(isAlive)).toHaveLength(1);
+  });
+
+  it('removes a deployment with its process and its log', async () => {
+    const { id } = await begin();
+    await bench.reaches(id, 'running');
+    const seen: (string | undefined)[] = [];
+    const watching = (async () => {
+      for await (const view of bench.deployments.watch(id, never)) seen.push(view.status);
+    })();
+    await eventually('it is watched', () => seen.length > 0);
+    await bench.deployments.delete(id, never);
+    await watching;
+    expect(await bench.deployments.find(id)).toBeNull();
+    expect(runtime.pids.filter(isAlive)).toEqual([]);
+    await expect(bench.deployments.logs(id, { limit: 10 }, never)).rejects.toMatchObject({ code: 'DEPLOYMENT_NOT_FOUND' });
+  });
+});
+
+describe('faults', () => {
+  it('starts an engine again that was killed, and tells who used it', async () => {
+    const { id } = await begin();
+    await bench.reaches(id, 'running');
+    const { lost } = await bench.deployments.target(id, never);
+    process.kill(runtime.pids[0]!, 'SIGKILL');
+    const again = await eventually('it runs again', async () => {
+      const view = await bench.deployments.get(id);
+      return view.status === 'running' && view.runs === 2 ? view : null;
+    });
+    expect(again).toMatchObject({ restarts: 1, lastExit: { signal: 'SIGKILL' } });
+    expect(isAppError(lost.reason, 'CRASHED')).toBe(true);
+    expect((await bench.deployments.target(id, never)).lost.aborted).toBe(false);
+  });
+
+  it('tries after 0, 10, 20, 40 and 80 s, then fails with the last lines and a way back', async () => {
+    const { id } = await begin({ environment: { MODE: 'refuse' } });
+    for (const seconds of [10, 20, 40, 80]) await bench.clock.passSleepOf(seconds * 1000);
+    const failed = await bench.reaches(id, 'failed');
+    expect(failed).toMatchObject({ runs: 6, restarts: 5, error: { code: 'START_FAILED', message: expect.stringContaining('error: cannot load the weights') }, desiredStatus: 'running' });
+    expect(failed.error?.message).toMatch(/^It failed 6 times within 10 minutes/);
+    await expect(bench.deployments.target(id, never)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
+    const again = await bench.deployments.start({ deploymentId: id, override: [] }, operator, never);
+    expect(again).toMatchObject({ restarts: 0, error: null });
+    await bench.deployments.stop(id, never);
+    await bench.reaches(id, 'stopped');
+  });
+
+  it('tries at once when an operator starts it while it waits', async () => {
+    const { id } = await begin({ environment: { MODE: 'refuse' } });
+    await eventually('it waits', () => bench.clock.sleeps().includes(10_000));
+    expect((await bench.deployments.get(id)).runs).toBe(2);
+    await bench.deployments.start({ deploymentId: id, override: [] }, operator, never);
+    await eventually('it was started twice more', async () => (await bench.deployments.get(id)).runs === 4);
+    await bench.deployments.stop(id, never);
+    await bench.reaches(id, 'stopped');
+  });
+
+  it('stops while it waits for the next try', async () => {
+    const { id } = await begin({ environment: { MODE: 'refuse' } });
+    await eventually('it waits', () => bench.clock.sleeps().includes(10_000));
+    await bench.deployments.stop(id, never);
+    expect(await bench.reaches(id, 'stopped')).toMatchObject({ desiredStatus: 'stopped' });
+    expect(bench.clock.sleeps()).toEqual([]);
+  });
+
+  it('forgets earlier failures after ten healthy minutes', async () => {
+    const { id } = await begin();
+    for (let run = 1; run <= 2; run += 1) {
+      const view = await bench.reaches(id, 'running');
+      await fetch(`${view.endpoint ?? ''}/crash`).catch(() => undefined);
+      await eventually('the end was noticed', async () => (await bench.deployments.get(id)).status !== 'running');
+      if (run === 2) await bench.clock.passSleepOf(10_000);
+    }
+    await bench.reaches(id, 'running');
+    await bench.clock.passSleepOf(600_000);
+    const row = await eventually('the failures are forgotten', async () => {
+      const [found] = await database.em().execute<{ recent_failures: unknown[] }[]>('select recent_failures from deployments where id = ?', [id]);
+      return found?.recent_failures.length === 0 ? found : null;
+    });
+    expect(row.recent_failures).toEqual([]);
+  });
+
+  it('ends with the engine when the policy says so', async () => {
+    const once = await begin({ restart: { policy: 'never' } });
+    process.kill((await bench.reaches(once.id, 'running')) && runtime.pids[0]!, 'SIGKILL');
+    expect(await bench.reaches(once.id, 'failed')).toMatchObject({ error: { code: 'CRASHED' }, restarts: 0 });
+
+    const willing = await begin({ restart: { policy: 'on_failure' } });
+    const { endpoint } = await bench.reaches(willing.id, 'running');
+    await fetch(`${endpoint ?? ''}/end`).catch(() => undefined);
+    expect(await bench.reaches(willing.id, 'stopped')).toMatchObject({ desiredStatus: 'stopped', error: null, lastExit: { code: 0 } });
+  });
+
+  it('restarts an engine that accepts and never answers', async () => {
+    const hangFile = join(bench.logDir, 'hang');
+    const { id } = await begin({ environment: { HANG_FILE: hangFile }, health: { intervalSeconds: 30, timeoutSeconds: 0.1, failures: 3 } });
+    await bench.reaches(id, 'running');
+    const { lost } = await bench.deployments.target(id, never);
+    await writeFile(hangFile, '');
+    await bench.clock.passSleepOf(30_000);
+    await bench.clock.passSleepOf(3_000);
+    await bench.clock.passSleepOf(3_000);
+    await eventually('the engine is lost', () => lost.aborted);
+    await rm(hangFile);
+    const again = await eventually('it runs again', async () => {
+      const view = await bench.deployments.get(id);
+      return view.status === 'running' && view.runs === 2 ? view : null;
+    });
+    expect(again).toMatchObject({ restarts: 1, lastExit: { reason: expect.stringContaining('health checks') } });
+    expect(isAppError(lost.reason, 'UNHEALTHY')).toBe(true);
+    expect(await statesOf(id)).toEqual(['pending', 'starting', 'running', 'unhealthy', 'restarting', 'starting', 'running']);
+    expect(runtime.pids.filter(isAlive)).toHaveLength(1);
+  });
+});

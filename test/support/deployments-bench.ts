@@ -1,0 +1,99 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { EntityManager } from '@mikro-orm/core';
+import { createDeployments, type DeploymentsConfig, type DeploymentsRoom } from '../../src/domains/deployments/create-deployments.ts';
+import type { DeploymentStatus } from '../../src/domains/deployments/deployment.machine.ts';
+import type { ModelRuntime } from '../../src/domains/deployments/runtime.ts';
+import type { DeploymentView } from '../../src/domains/deployments/types.ts';
+import type { InstalledModels, InstalledModelView } from '../../src/domains/downloads/types.ts';
+import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
+import type { Principal } from '../../src/shared/principal.ts';
+import { eventually } from './eventually.ts';
+import { createManualClock, type ManualClock } from './manual-clock.ts';
+import { createRecordingLogger } from './recording-logger.ts';
+
+export const admin: Principal = { keyId: 'admin-key', owner: 'admin', role: 'ADMIN' };
+export const operator: Principal = { keyId: 'operator-key', owner: 'operator', role: 'OPERATOR' };
+export const never = new AbortController().signal;
+
+export type DeploymentsBench = DeploymentsRoom & {
+  readonly clock: ManualClock;
+  readonly events: InProcessEventBus;
+  readonly logger: ReturnType<typeof createRecordingLogger>;
+  readonly logDir: string;
+  /** The view once the deployment is in this state. */
+  reaches(id: string, status: DeploymentStatus): Promise<DeploymentView>;
+  close(): Promise<void>;
+};
+
+export type BenchOptions = {
+  em: EntityManager;
+  runtimes: readonly ModelRuntime[];
+  installed?: readonly InstalledModelView[];
+  logDir?: string;
+  config?: DeploymentsConfig;
+  availableBytes?: number;
+};
+
+const gibibyte = 1024 ** 3;
+
+/** The room of deployments on a real database and real processes, with a clock that the test moves. */
+export async function createDeploymentsBench(options: BenchOptions): Promise<DeploymentsBench> {
+  const logDir = options.logDir ?? (await mkdtemp(join(tmpdir(), 'llmm-deployments-')));
+  const clock = createManualClock();
+  const events = new InProcessEventBus({ clock });
+  const logger = createRecordingLogger();
+  const room = createDeployments({
+    em: options.em,
+    runtimes: new Map(options.runtimes.map((runtime) => [runtime.id, runtime])),
+    installed: installedModels(options.installed ?? []),
+    events,
+    clock,
+    logger,
+    logDir,
+    machineMemory: () => Promise.resolve({ availableBytes: options.availableBytes ?? 8 * gibibyte, gpuFreeBytes: null }),
+    ...(options.config ? { config: options.config } : {}),
+  });
+  return {
+    ...room,
+    clock,
+    events,
+    logger,
+    logDir,
+    reaches: (id, status) =>
+      eventually(`deployment ${id} is ${status}`, async () => {
+        const view = await room.deployments.find(id);
+        return view?.status === status ? view : null;
+      }),
+    close: async () => {
+      await room.stop(AbortSignal.timeout(2_000));
+      if (options.logDir === undefined) await rm(logDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What the store of downloaded models would tell. */
+export function installedModels(models: readonly InstalledModelView[]): InstalledModels {
+  const refuse = (): never => {
+    throw new Error('not part of this test');
+  };
+  return {
+    list: () => Promise.resolve({ items: [...models], nextCursor: null, total: models.length }),
+    find: (id) => Promise.resolve(models.find((model) => model.id === id) ?? null),
+    findByModel: (modelId) => Promise.resolve(models.filter((model) => model.modelId === modelId)),
+    findByModels: (modelIds) => Promise.resolve(models.filter((model) => modelIds.includes(model.modelId))),
+    touch: () => Promise.resolve(),
+    delete: refuse,
+    volumes: refuse,
+  };
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
