@@ -3,9 +3,12 @@ import type { ModelRef } from './types.ts';
 
 /** Hub rule for owner and name segments; also keeps `..` and separators out of paths. */
 const segmentPattern = /^(?!.*(?:--|\.\.))[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?$/;
-const revisionPattern = /^(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._/-]{0,127}$/;
-const ollamaSegmentPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,79}$/;
-const ollamaTagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,79}$/;
+const revisionSegmentPattern = /^[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$/;
+const revisionLengthMax = 128;
+/** Of Ollama names and tags. */
+const ollamaPattern = /^[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?$/;
+/** Devices on Windows, with any extension: no folder can have such a name there. */
+const devicePattern = /^(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)/i;
 const sourcePattern = /^[a-z][a-z0-9-]{0,31}$/;
 const idLengthMax = 300;
 
@@ -14,13 +17,21 @@ function refuse(): AppError {
   return new AppError('VALIDATION_FAILED', `model_id: ${message}`, { details: { fields: [{ field: 'model_id', message }] } });
 }
 
+function isSegment(text: string, pattern: RegExp): boolean {
+  return pattern.test(text) && !text.includes('..') && !devicePattern.test(text);
+}
+
+function isRevision(text: string): boolean {
+  return text.length <= revisionLengthMax && text.split('/').every((segment) => isSegment(segment, revisionSegmentPattern));
+}
+
 function parseHuggingFace(rest: string): ModelRef {
   const at = rest.indexOf('@');
   const name = at === -1 ? rest : rest.slice(0, at);
   const revision = at === -1 ? null : rest.slice(at + 1);
   const segments = name.split('/');
-  if (segments.length > 2 || !segments.every((segment) => segmentPattern.test(segment))) throw refuse();
-  if (revision !== null && !revisionPattern.test(revision)) throw refuse();
+  if (segments.length > 2 || !segments.every((segment) => isSegment(segment, segmentPattern))) throw refuse();
+  if (revision !== null && !isRevision(revision)) throw refuse();
   return { source: 'huggingface', name, revision };
 }
 
@@ -30,8 +41,8 @@ function parseOllama(rest: string): ModelRef {
   const name = colon === -1 ? rest : rest.slice(0, colon);
   const revision = colon === -1 ? null : rest.slice(colon + 1);
   const segments = name.split('/');
-  if (segments.length > 2 || !segments.every((segment) => ollamaSegmentPattern.test(segment) && !segment.includes('..'))) throw refuse();
-  if (revision !== null && (!ollamaTagPattern.test(revision) || revision.includes('..'))) throw refuse();
+  if (segments.length > 2 || !segments.every((segment) => isSegment(segment, ollamaPattern))) throw refuse();
+  if (revision !== null && !isSegment(revision, ollamaPattern)) throw refuse();
   return { source: 'ollama', name: segments[0] === 'library' && segments.length === 2 ? (segments[1] ?? '') : name, revision };
 }
 
