@@ -2,6 +2,7 @@ import { LockMode } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import { ChatMessage, ChatSession } from './chat.entity.ts';
 
+export type NewSession = Pick<ChatSession, 'id' | 'title' | 'owner' | 'systemPrompt' | 'parameters' | 'deploymentIds' | 'createdAt' | 'updatedAt'>;
 export type SessionChange = Partial<Pick<ChatSession, 'title' | 'systemPrompt' | 'parameters' | 'deploymentIds'>>;
 export type SessionQuery = { owner: string; search: string | undefined; beforeId: string | null; limit: number };
 
@@ -17,7 +18,7 @@ export class SessionRepository {
     return await this.#em.fork().findOne(ChatSession, { id, owner });
   }
 
-  async insert(row: ChatSession): Promise<void> {
+  async insert(row: NewSession): Promise<void> {
     const em = this.#em.fork();
     em.create(ChatSession, row);
     await em.flush();

@@ -1,4 +1,4 @@
-import type { ChatMessage, ChatSession } from './chat.entity.ts';
+import type { ChatMessage } from './chat.entity.ts';
 import type { ChatMessageView, ChatSessionView } from './types.ts';
 
 const untitled = 'New chat';
@@ -9,7 +9,7 @@ export function toMessageView(row: ChatMessage): ChatMessageView {
   return { id, sessionId, parentId, role, content, deploymentId, modelId, status, parameters, usage, finishReason, error, createdAt, finishedAt };
 }
 
-export function toSessionView(row: ChatSession, messageCount: number): ChatSessionView {
+export function toSessionView(row: Omit<ChatSessionView, 'messageCount'>, messageCount: number): ChatSessionView {
   const { id, owner, systemPrompt, parameters, deploymentIds, createdAt, updatedAt } = row;
   return { id, title: row.title || untitled, owner, systemPrompt, parameters, deploymentIds, messageCount, createdAt, updatedAt };
 }

@@ -44,6 +44,11 @@ export class PieceWriter {
     return bytes <= room;
   }
 
+  /** Some text has come, even if it is not in the stream yet. */
+  get hasText(): boolean {
+    return this.#bytes > 0;
+  }
+
   /** Everything that has been written to the stream so far. */
   get written(): PartialText {
     return { content: this.#content, pieceLengths: this.#lengths };

@@ -1,0 +1,43 @@
+import { AppError } from '../../shared/errors.ts';
+import type { Deployments, DeploymentView } from '../deployments/types.ts';
+import { knownShape } from './chat.input.ts';
+import { deploymentNotFound } from './faults.ts';
+
+/** The deployments that a session talks to, as far as a caller must be told at once that they cannot answer. */
+export class Answerers {
+  readonly #deployments: Pick<Deployments, 'find'>;
+
+  constructor(deployments: Pick<Deployments, 'find'>) {
+    this.#deployments = deployments;
+  }
+
+  /** In the given order. Throws DEPLOYMENT_NOT_FOUND. */
+  async find(ids: readonly string[]): Promise<DeploymentView[]> {
+    return await Promise.all(ids.map((id) => this.#get(id)));
+  }
+
+  /** As `find`, and each can answer now or is about to. Throws INVALID_STATE, RUNTIME_UNAVAILABLE. */
+  async findReady(ids: readonly string[]): Promise<DeploymentView[]> {
+    const deployments = await this.find(ids);
+    for (const deployment of deployments) assertCanAnswer(deployment);
+    return deployments;
+  }
+
+  async #get(id: string): Promise<DeploymentView> {
+    const known = knownShape(id);
+    const deployment = known === null ? null : await this.#deployments.find(known);
+    if (!deployment) throw deploymentNotFound(id);
+    return deployment;
+  }
+}
+
+function assertCanAnswer({ id, name, status, desiredStatus, error }: DeploymentView): void {
+  if (status === 'failed') {
+    const why = error ? `: ${error.message}` : '';
+    throw new AppError('RUNTIME_UNAVAILABLE', `The deployment ${name} has failed${why}`, { details: { deployment_id: id } });
+  }
+  if (desiredStatus === 'running' && status !== 'stopped') return;
+  throw new AppError('INVALID_STATE', `The deployment ${name} does not run: start it first.`, {
+    details: { deployment_id: id, status, allowed: ['pending', 'starting', 'running', 'unhealthy', 'restarting'] },
+  });
+}

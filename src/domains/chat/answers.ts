@@ -1,0 +1,158 @@
+import { abortable } from '../../shared/async.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { EventBus } from '../../shared/event-bus.ts';
+import type { Principal } from '../../shared/principal.ts';
+import type { StreamEnd, TokenStream } from '../../shared/token-stream.ts';
+import type { ChatMessage } from './chat.entity.ts';
+import { knownShape, parseAfter } from './chat.input.ts';
+import { messageNotFound, sessionNotFound } from './faults.ts';
+import { interrupted, toOutcome, type StreamOutcome } from './generation/generation.ts';
+import type { Generations } from './generation/generations.ts';
+import { splitPieces } from './generation/piece-writer.ts';
+import type { MessageRepository } from './message.repository.ts';
+import type { Sessions } from './sessions.ts';
+import type { Chat, ChatMessageView, ChatSessionView, ChatStreamEvent, MessageStatus } from './types.ts';
+import { toMessageView } from './views.ts';
+
+export type AnswersDeps = {
+  messages: MessageRepository;
+  sessions: Sessions;
+  generations: Generations;
+  tokenStream: TokenStream;
+  events: EventBus;
+  clock: Clock;
+};
+
+/** Events are hints: whoever waits for a change also looks by itself this often. */
+const lookAgainMs = 2_000;
+
+/** Use cases of answers that are being made or have ended. */
+export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'watchSession'> {
+  readonly #deps: AnswersDeps;
+
+  constructor(deps: AnswersDeps) {
+    this.#deps = deps;
+  }
+
+  async stop(messageId: string, principal: Principal, signal: AbortSignal): Promise<ChatMessageView> {
+    const { generations, messages, clock, events } = this.#deps;
+    const { id, sessionId, status } = await this.#find(messageId, principal);
+    const generation = generations.find(id);
+    if (generation) {
+      generation.abort('stopped');
+      await abortable(generation.ended, signal);
+    } else if (status === 'streaming') {
+      // Another process makes it, or nobody any more: its maker notices at its next save that the row has ended.
+      await messages.end(id, { status: 'stopped', usage: null, finishReason: 'stopped', error: null }, clock.now());
+      events.publish('chat.session_changed', sessionId, { sessionId, messageId: id });
+    }
+    return toMessageView(await this.#find(id, principal));
+  }
+
+  async *stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): AsyncGenerator<ChatStreamEvent, void, undefined> {
+    let position = parseAfter(after);
+    const { id, deploymentId } = await this.#find(messageId, principal);
+    yield { type: 'start', messageId: id, deploymentId, index: position + 1 };
+    while (isLive(signal)) {
+      if (await this.#isStreamed(id)) {
+        for await (const entry of this.#deps.tokenStream.read(id, position, signal)) {
+          if (entry.type === 'end') {
+            yield toEnd(id, deploymentId, entry);
+            return;
+          }
+          position = entry.index;
+          yield { type: 'token', messageId: id, deploymentId, index: position, text: entry.text };
+        }
+      }
+      // The reader has gone, or the stream was forgotten meanwhile: then the stored text has the rest.
+      const row = isLive(signal) ? await this.#deps.messages.findWithPieces(id, principal.owner) : null;
+      if (!isLive(signal)) return;
+      if (!row) throw messageNotFound();
+      if (row.status !== 'streaming') {
+        yield* storedEvents(row, position);
+        return;
+      }
+      await this.#deps.clock.sleep(lookAgainMs, signal).catch(() => undefined);
+    }
+  }
+
+  async waitForEnd(messageId: string, principal: Principal, signal: AbortSignal): Promise<ChatMessageView> {
+    const { generations, clock } = this.#deps;
+    for (;;) {
+      const row = await this.#find(messageId, principal);
+      if (row.status !== 'streaming') return toMessageView(row);
+      const generation = generations.find(row.id);
+      await (generation ? abortable(generation.ended, signal) : clock.sleep(lookAgainMs, signal));
+    }
+  }
+
+  async *watchSession(id: string, principal: Principal, signal: AbortSignal): AsyncGenerator<{ session: ChatSessionView; message: ChatMessageView | null }, void, undefined> {
+    const { sessions, messages, events } = this.#deps;
+    const known = knownShape(id);
+    if (known === null) throw sessionNotFound();
+    // Before the first look, so that nothing is missed in between.
+    const changes = events.subscribe('chat.session_changed', { key: known, delivery: 'all' }, signal);
+    try {
+      const session = await sessions.getSession(known, principal);
+      const newest = await messages.newest(known, principal.owner);
+      yield { session, message: newest && toMessageView(newest) };
+      for await (const change of changes) {
+        const now = await sessions.findSession(known, principal);
+        if (!now) return;
+        const messageId = change.type === 'event' ? change.payload.messageId : null;
+        const row = messageId === null ? await messages.newest(known, principal.owner) : await messages.find(messageId, principal.owner);
+        yield { session: now, message: row && toMessageView(row) };
+      }
+    } finally {
+      await changes.return?.();
+    }
+  }
+
+  /** The stream holds it from its first piece, or will as soon as there is one. */
+  async #isStreamed(id: string): Promise<boolean> {
+    return this.#deps.generations.find(id) !== undefined || (await this.#deps.tokenStream.has(id));
+  }
+
+  async #find(messageId: string, principal: Principal): Promise<ChatMessage> {
+    const id = knownShape(messageId);
+    const row = id && (await this.#deps.messages.find(id, principal.owner));
+    if (!row) throw messageNotFound();
+    return row;
+  }
+}
+
+/** Marks what a process that is gone has left unfinished; returns how many. */
+export async function interruptOrphans({ messages, events, clock }: Pick<AnswersDeps, 'messages' | 'events' | 'clock'>, instanceId: string): Promise<number> {
+  let count = 0;
+  for (;;) {
+    const orphans = await messages.orphans(instanceId, orphansAtOnce);
+    for (const { id, sessionId } of orphans) {
+      await messages.end(id, { ...interrupted('The service ended before the answer was complete.'), usage: null }, clock.now());
+      events.publish('chat.session_changed', sessionId, { sessionId, messageId: id });
+    }
+    count += orphans.length;
+    if (orphans.length < orphansAtOnce) return count;
+  }
+}
+
+/** A call, because the compiler does not expect a signal to change its mind. */
+function isLive(signal: AbortSignal): boolean {
+  return !signal.aborted;
+}
+
+const orphansAtOnce = 100;
+
+function* storedEvents(row: ChatMessage, after: number): Generator<ChatStreamEvent> {
+  const { id: messageId, deploymentId } = row;
+  const pieces = splitPieces(row);
+  for (const [index, text] of pieces.entries()) {
+    if (index > after) yield { type: 'token', messageId, deploymentId, index, text };
+  }
+  yield { type: 'end', messageId, deploymentId, index: pieces.length - 1, ...toOutcome(row), status: row.status };
+}
+
+function toEnd(messageId: string, deploymentId: string | null, { index, outcome }: StreamEnd): ChatStreamEvent {
+  // Written by `Generation`, the only writer of these streams.
+  const { status, usage, finishReason, error } = outcome as StreamOutcome & { status: MessageStatus };
+  return { type: 'end', messageId, deploymentId, index, status, usage, finishReason, error };
+}

@@ -1,0 +1,65 @@
+import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { Clock } from '../../shared/clock.ts';
+import type { EventBus } from '../../shared/event-bus.ts';
+import type { Logger } from '../../shared/logger.ts';
+import type { StreamingHttp } from '../../shared/streaming-http.ts';
+import type { TokenStream } from '../../shared/token-stream.ts';
+import type { Deployments } from '../deployments/types.ts';
+import { Answerers } from './answerers.ts';
+import { Answers, interruptOrphans } from './answers.ts';
+import { createExport } from './export/export-session.ts';
+import { ChatService } from './chat.service.ts';
+import { Generations } from './generation/generations.ts';
+import { HistoryRepository } from './generation/history.repository.ts';
+import { defaultChatLimits, type ChatLimits } from './generation/limits.ts';
+import { History } from './history.ts';
+import { MessageRepository } from './message.repository.ts';
+import { SessionRepository } from './session.repository.ts';
+import { Sessions } from './sessions.ts';
+import { Turns } from './turns.ts';
+import type { Chat } from './types.ts';
+
+export type ChatDeps = {
+  em: SqlEntityManager;
+  deployments: Pick<Deployments, 'target' | 'find'>;
+  tokenStream: TokenStream;
+  events: EventBus;
+  clock: Clock;
+  logger: Logger;
+  /** Of this service process; new at each start. */
+  instanceId: string;
+  http: StreamingHttp;
+  limits?: Partial<ChatLimits>;
+};
+
+export type ChatModule = {
+  chat: Chat;
+  /** Marks answers that an earlier process left unfinished; before the first request is served. */
+  start(): Promise<void>;
+  /** No new answers; running ones may end until `drain` aborts, then they are interrupted and keep their text. */
+  stop(drain: AbortSignal): Promise<void>;
+};
+
+/** Wires chat together. */
+export function createChat(deps: ChatDeps): ChatModule {
+  const { em, deployments, tokenStream, events, clock, instanceId, http } = deps;
+  const logger = deps.logger.child({ room: 'chat' });
+  const limits = { ...defaultChatLimits, ...deps.limits };
+  const sessionRows = new SessionRepository(em);
+  const messages = new MessageRepository(em);
+  const answerers = new Answerers(deployments);
+  const generations = new Generations({ http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
+  const sessions = new Sessions({ sessions: sessionRows, answerers, generations, events, clock });
+  const chat = new ChatService({
+    sessions,
+    history: new History({ sessions: sessionRows, messages }),
+    turns: new Turns({ em, sessions: sessionRows, messages, answerers, generations, events, clock, instanceId }),
+    answers: new Answers({ messages, sessions, generations, tokenStream, events, clock }),
+    exportSession: createExport({ sessions: sessionRows, messages, clock }),
+  });
+  const start = async (): Promise<void> => {
+    const count = await interruptOrphans({ messages, events, clock }, instanceId);
+    if (count > 0) logger.info({ count }, 'answers of an earlier run were marked interrupted');
+  };
+  return { chat, start, stop: (drain) => generations.close(drain) };
+}

@@ -1,0 +1,45 @@
+import type { Clock } from '../../../shared/clock.ts';
+import type { MessageUsage } from '../types.ts';
+
+/** Times and counts of one answer. */
+export class AnswerMeter {
+  readonly #clock: Clock;
+  #sentAtMs: number | null = null;
+  #firstAtMs: number | null = null;
+  #lastAtMs: number | null = null;
+  #pieces = 0;
+  #told: { promptTokens: number; completionTokens: number } | null = null;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  requestSent(): void {
+    this.#sentAtMs ??= this.#clock.monotonicMs();
+  }
+
+  pieceCame(): void {
+    this.#lastAtMs = this.#clock.monotonicMs();
+    this.#firstAtMs ??= this.#lastAtMs;
+    this.#pieces += 1;
+  }
+
+  engineTold(usage: { promptTokens: number; completionTokens: number }): void {
+    this.#told = usage;
+  }
+
+  /** Null when the engine was never reached. */
+  get usage(): MessageUsage | null {
+    if (this.#sentAtMs === null) return null;
+    const completionTokens = this.#told?.completionTokens ?? this.#pieces;
+    const timeToFirstTokenMs = this.#firstAtMs === null ? null : Math.round(this.#firstAtMs - this.#sentAtMs);
+    return { promptTokens: this.#told?.promptTokens ?? null, completionTokens, timeToFirstTokenMs, tokensPerSecond: this.#speed(completionTokens) };
+  }
+
+  /** After the first token: the time before it belongs to the prompt. */
+  #speed(tokens: number): number | null {
+    if (this.#firstAtMs === null || this.#lastAtMs === null || tokens < 2) return null;
+    const elapsedMs = this.#lastAtMs - this.#firstAtMs;
+    return elapsedMs > 0 ? Math.round(((tokens - 1) / elapsedMs) * 100_000) / 100 : null;
+  }
+}

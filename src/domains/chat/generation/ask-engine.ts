@@ -1,0 +1,105 @@
+import { AppError, isAppError } from '../../../shared/errors.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import type { StreamingHttp } from '../../../shared/streaming-http.ts';
+import type { InferenceTarget } from '../../deployments/types.ts';
+import { messageNotFound } from '../faults.ts';
+import { toUpstreamParameters } from '../parameters.ts';
+import type { ChatParameters } from '../types.ts';
+import type { AnswerMeter } from './answer-meter.ts';
+import { openCompletion } from './completion-request.ts';
+import { readCompletion, type CompletionEvent } from './completion-stream.ts';
+import type { HistoryRepository, PromptMessage } from './history.repository.ts';
+import type { ChatLimits } from './limits.ts';
+import { linkSignals } from './linked-signal.ts';
+import type { PieceWriter } from './piece-writer.ts';
+import { Watchdog } from './watchdog.ts';
+
+/** One answer to be made. */
+export type AnswerJob = {
+  messageId: string;
+  sessionId: string;
+  owner: string;
+  questionId: string;
+  deploymentId: string;
+  parameters: ChatParameters;
+};
+
+export type EngineDeps = { http: StreamingHttp; history: HistoryRepository; clock: Clock; limits: ChatLimits };
+export type AnswerSink = { writer: PieceWriter; meter: AnswerMeter };
+
+/** Smaller prompts that are tried after the engine found one too long: our estimate of tokens is rough. */
+const shares = [1, 0.6, 0.3] as const;
+
+/** Makes one answer, piece by piece into `sink`; resolves with the reason why it is complete. */
+export async function askEngine(job: AnswerJob, target: InferenceTarget, deps: EngineDeps & AnswerSink, signal: AbortSignal): Promise<'stop' | 'length'> {
+  const { sessionId, questionId, parameters } = job;
+  const { contextSize } = target;
+  for (const share of shares) {
+    const history = await deps.history.load({ sessionId, questionId, contextSize, maxTokens: parameters.maxTokens, share });
+    if (!history) throw messageNotFound();
+    try {
+      return await streamAnswer({ target, messages: history.messages, parameters }, deps, signal);
+    } catch (error) {
+      const hasBegun = deps.writer.hasText;
+      if (!isAppError(error, 'CONTEXT_EXCEEDED') || hasBegun || !history.canShrink || share === shares.at(-1)) throw error;
+    }
+  }
+  throw new AppError('CONTEXT_EXCEEDED', 'The conversation is longer than the context of this model.');
+}
+
+type Prompt = { target: InferenceTarget; messages: readonly PromptMessage[]; parameters: ChatParameters };
+
+async function streamAnswer(prompt: Prompt, deps: EngineDeps & AnswerSink, signal: AbortSignal): Promise<'stop' | 'length'> {
+  const { http, clock, limits, meter, writer } = deps;
+  const watchdog = new Watchdog('The model sent nothing for too long.');
+  const { signal: live, unlink } = linkSignals([signal, prompt.target.lost, watchdog.signal]);
+  watchdog.feed(limits.firstTokenMs);
+  const state: AnswerState = { finish: null, isDone: false };
+  try {
+    meter.requestSent();
+    const body = await openCompletion(toRequest(prompt), { http, clock, busyWaitMs: limits.busyWaitMs }, live);
+    for await (const events of readCompletion(body, limits.eventCharsMax)) {
+      // A server may go on sending into a connection that is closing.
+      live.throwIfAborted();
+      watchdog.feed(limits.stallMs);
+      for (const event of events) {
+        if (!take(event, state, { meter, writer })) return 'length';
+      }
+    }
+    if (state.finish === null && !state.isDone) throw cutShort();
+    return state.finish ?? 'stop';
+  } finally {
+    unlink();
+    watchdog.end();
+  }
+}
+
+type AnswerState = { finish: 'stop' | 'length' | null; isDone: boolean };
+
+/** False when the answer has reached its greatest length. */
+function take(event: CompletionEvent, state: AnswerState, { meter, writer }: AnswerSink): boolean {
+  switch (event.type) {
+    case 'text':
+      meter.pieceCame();
+      return writer.write(event.text);
+    case 'finish':
+      state.finish = event.reason;
+      return true;
+    case 'usage':
+      meter.engineTold(event);
+      return true;
+    case 'done':
+      state.isDone = true;
+      return true;
+  }
+}
+
+function toRequest({ target, messages, parameters }: Prompt): Parameters<StreamingHttp>[0] {
+  const body = { model: target.model, messages, ...toUpstreamParameters(parameters), stream: true, stream_options: { include_usage: true } };
+  const headers = { accept: 'text/event-stream', ...target.headers, 'content-type': 'application/json' };
+  return { method: 'POST', url: `${target.baseUrl.replace(/\/+$/, '')}/v1/chat/completions`, headers, body: JSON.stringify(body) };
+}
+
+function cutShort(): AppError {
+  return new AppError('NETWORK_FAILED', 'The connection to the model server ended before the answer was complete.');
+}

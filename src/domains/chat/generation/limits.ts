@@ -1,0 +1,30 @@
+/** Bounds of chat; durations in milliseconds. */
+export type ChatLimits = {
+  /** Answers that are made at once in this process. */
+  generationsMax: number;
+  /** Of one answer, in bytes of UTF-8; a longer one ends with `length`. */
+  answerBytesMax: number;
+  /** Of one server-sent event of an engine. */
+  eventCharsMax: number;
+  /** Between two saves of the text so far; a save takes a moment too, and a second is promised. */
+  partialEveryMs: number;
+  /** For a deployment that is starting. */
+  startWaitMs: number;
+  /** A long prompt on a small machine takes minutes before the first token. */
+  firstTokenMs: number;
+  /** Between two tokens. */
+  stallMs: number;
+  /** For an engine that says it is busy. */
+  busyWaitMs: number;
+};
+
+export const defaultChatLimits: ChatLimits = {
+  generationsMax: 256,
+  answerBytesMax: 1024 * 1024,
+  eventCharsMax: 1024 * 1024,
+  partialEveryMs: 700,
+  startWaitMs: 10 * 60_000,
+  firstTokenMs: 10 * 60_000,
+  stallMs: 120_000,
+  busyWaitMs: 30_000,
+};

@@ -1,0 +1,46 @@
+import { assertPageLimit, type Page, type PageRequest } from '../../shared/paging.ts';
+import type { Principal } from '../../shared/principal.ts';
+import { knownShape } from './chat.input.ts';
+import { readPageRequest, toPage } from './chat-paging.ts';
+import { sessionNotFound } from './faults.ts';
+import type { MessageRepository } from './message.repository.ts';
+import type { SessionRepository } from './session.repository.ts';
+import type { Chat, ChatMessageView } from './types.ts';
+import { toMessageView } from './views.ts';
+
+export type HistoryDeps = { sessions: SessionRepository; messages: MessageRepository };
+
+/** Use cases that read stored messages. */
+export class History implements Pick<Chat, 'messages' | 'firstMessages' | 'findMessage'> {
+  readonly #deps: HistoryDeps;
+
+  constructor(deps: HistoryDeps) {
+    this.#deps = deps;
+  }
+
+  async messages(sessionId: string, page: PageRequest, { owner }: Principal): Promise<Page<ChatMessageView>> {
+    const { sessions, messages } = this.#deps;
+    const { limit, fromId } = readPageRequest(page);
+    const id = knownShape(sessionId);
+    const session = id && (await sessions.find(id, owner));
+    if (!session) throw sessionNotFound();
+    const rows = await messages.list({ sessionId: session.id, owner, afterId: fromId, limit: limit + 1 });
+    const counts = await sessions.messageCounts([session.id]);
+    return toPage(rows.map(toMessageView), limit, counts.get(session.id) ?? 0);
+  }
+
+  async firstMessages(sessionIds: readonly string[], limit: number, { owner }: Principal): Promise<ReadonlyMap<string, Page<ChatMessageView>>> {
+    const { sessions, messages } = this.#deps;
+    assertPageLimit(limit);
+    const ids = sessionIds.flatMap((id) => knownShape(id) ?? []);
+    const [rows, counts] = await Promise.all([messages.firstOfEach(ids, owner, limit + 1), sessions.messageCounts(ids)]);
+    const bySession = Map.groupBy(rows, ({ sessionId }) => sessionId);
+    return new Map([...bySession].map(([id, ofSession]) => [id, toPage(ofSession.map(toMessageView), limit, counts.get(id) ?? 0)]));
+  }
+
+  async findMessage(messageId: string, { owner }: Principal): Promise<ChatMessageView | null> {
+    const id = knownShape(messageId);
+    const row = id && (await this.#deps.messages.find(id, owner));
+    return row ? toMessageView(row) : null;
+  }
+}
