@@ -1,12 +1,19 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import type { StoredError } from '../../shared/errors.ts';
-import { downloadStatuses } from './download.machine.ts';
+import { downloadStatuses, unfinishedStatuses } from './download.machine.ts';
 import { downloadFileStatuses, type OverrideRule } from './types.ts';
+
+const whileUnfinished = `status in (${unfinishedStatuses.map((status) => `'${status}'`).join(', ')})`;
 
 const DownloadTaskSchema = defineEntity({
   name: 'DownloadTask',
   tableName: 'download_tasks',
   indexes: [{ properties: ['status', 'priority', 'id'] }, { properties: ['modelId'] }],
+  // Two callers that ask for the same at the same moment get one task: the second insert fails.
+  uniques: [
+    { name: 'download_tasks_unfinished_request', properties: ['requestKey'], where: whileUnfinished },
+    { name: 'download_tasks_unfinished_files', properties: ['filesKey'], where: whileUnfinished },
+  ],
   properties: {
     id: p.uuid().primary(),
     /** Canonical, without revision. */
@@ -23,8 +30,13 @@ const DownloadTaskSchema = defineEntity({
     priority: p.integer(),
     maxBytesPerSecond: p.bigint('number').nullable(),
     override: p.json<readonly OverrideRule[]>(),
-    /** Equal for equal requests: model, revision, selection and target. Unique among unfinished tasks. */
+    /** Of what was asked: model, revision, selection and target as given. */
     requestKey: p.string(),
+    /** Of what it came to: model, pinned revision, files and target. Null until planned. */
+    filesKey: p.string().nullable(),
+    /** Of the weights that were chosen; null until planned. */
+    format: p.string().nullable(),
+    quantization: p.string().nullable(),
     totalBytes: p.bigint('number').nullable(),
     downloadedBytes: p.bigint('number'),
     attempt: p.integer(),
