@@ -1,0 +1,227 @@
+import type { FileLocation } from '../../catalog/source.ts';
+import type { Clock } from '../../../shared/clock.ts';
+import { isAppError } from '../../../shared/errors.ts';
+import { TransferFault } from './faults.ts';
+import type { HostSlots } from './host-slots.ts';
+import type { LocatedFile } from './located-file.ts';
+import type { PartFile } from './part-file.ts';
+import { RangeFetch, type RangeFetchDeps } from './range-fetch.ts';
+import { type Backoff, backoffMs } from './retry-policy.ts';
+
+export type ConnectionsDeps = Omit<RangeFetchDeps, 'onWritten'> & {
+  slots: HostSlots;
+  located: LocatedFile;
+  file: PartFile;
+  clock: Clock;
+  backoff: Backoff;
+  /** Tries of one part that bring no byte, before the transfer gives up for now. */
+  triesMax: number;
+  onWritten: () => void;
+};
+
+/** A server that asks for a longer rest than this ends the attempt; the task then waits without a worker. */
+const waitInPlaceMaxMs = 60_000;
+/** Answers that ignore the range, before the storage is taken for one that knows no ranges. */
+const rangesIgnoredMax = 2;
+const slowCheckMs = 5_000;
+/** Below this share of what the others get, a connection is stuck on a bad path and another one will be quicker. */
+const slowShare = 0.1;
+const slowCancelsMax = 3;
+/** Key of tries that fail before a part is taken. */
+const noPart = -1;
+
+class RangesNotSupported extends Error {}
+
+/** Fetches what is missing of one file on several connections, as long as asking again helps. */
+export class Connections {
+  readonly #deps: ConnectionsDeps;
+  readonly #tries = new Map<number, number>();
+  readonly #active = new Map<RangeFetch, number>();
+  readonly #slowCancels = new Map<number, number>();
+  #rangesIgnored = 0;
+  #rangesHonoured = false;
+  #lastError: unknown;
+
+  constructor(deps: ConnectionsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves when the file is complete; rejects with the signal's reason, a TransferFault, or what disk or source throw. */
+  async run(count: number, signal: AbortSignal): Promise<void> {
+    try {
+      await this.#together(count, (own) => this.#work(own), signal);
+    } catch (error) {
+      if (!(error instanceof RangesNotSupported)) throw error;
+      this.#deps.file.map.dropAfterPrefix();
+      await this.#together(1, (own) => this.#workInOnePiece(own), signal);
+    }
+  }
+
+  async #together(count: number, work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const controller = new AbortController();
+    const onAbort = (): void => controller.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const slowCheck = setInterval(() => this.#cancelSlow(), slowCheckMs);
+    let first: { error: unknown } | null = null;
+    const one = async (): Promise<void> => {
+      try {
+        await work(controller.signal);
+      } catch (error) {
+        first ??= { error };
+        controller.abort(error);
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: count }, one));
+      signal.throwIfAborted();
+      if (first) throw (first as { error: unknown }).error as Error;
+    } finally {
+      clearInterval(slowCheck);
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    const { map } = this.#deps.file;
+    for (let isMore = true; isMore; ) {
+      isMore = await this.#turn(signal, () => {
+        const part = map.take();
+        return part && { index: part.index, range: part, release: () => map.release(part.index) };
+      });
+    }
+  }
+
+  async #workInOnePiece(signal: AbortSignal): Promise<void> {
+    const { map } = this.#deps.file;
+    for (let isMore = true; isMore; ) {
+      isMore = await this.#turn(signal, () =>
+        map.isComplete ? null : { index: 0, range: { start: map.prefixBytes, end: map.size, acceptWhole: true }, release: () => {} },
+      );
+    }
+  }
+
+  /** One part, or as much of it as one answer brings. False when there is none left to take. */
+  async #turn(signal: AbortSignal, take: () => Piece | null): Promise<boolean> {
+    const { located, slots } = this.#deps;
+    let index = noPart;
+    let location: FileLocation | undefined;
+    try {
+      location = await located.get(signal);
+      const release = await slots.acquire(hostOf(location), signal);
+      try {
+        const piece = take();
+        if (!piece) return false;
+        index = piece.index;
+        await this.#fetch(piece, location, signal);
+      } finally {
+        release();
+      }
+      this.#tries.delete(index);
+      return true;
+    } catch (error) {
+      signal.throwIfAborted();
+      const waitMs = this.#answer(error, index, location);
+      if (waitMs > 0) await this.#deps.clock.sleep(waitMs, signal);
+      return true;
+    }
+  }
+
+  async #fetch({ index, range, release }: Piece, location: FileLocation, signal: AbortSignal): Promise<void> {
+    const { onWritten } = this.#deps;
+    const fetch = new RangeFetch({
+      ...this.#deps,
+      onWritten: () => {
+        this.#rangesHonoured ||= range.acceptWhole !== true;
+        this.#tries.delete(index);
+        onWritten();
+      },
+    });
+    this.#active.set(fetch, index);
+    try {
+      await fetch.run(range, location, signal);
+    } finally {
+      this.#active.delete(fetch);
+      release();
+    }
+  }
+
+  /** What to do about a failure: the time to wait before going on, or the failure itself when going on is no use. */
+  #answer(error: unknown, index: number, location: FileLocation | undefined): number {
+    if (isAppError(error)) return this.#answerSource(error, index);
+    if (!(error instanceof TransferFault)) throw error;
+    switch (error.kind) {
+      case 'changed':
+        throw error;
+      case 'range_ignored':
+        this.#rangesIgnored += 1;
+        if (!this.#rangesHonoured && this.#rangesIgnored >= rangesIgnoredMax) throw new RangesNotSupported();
+        return this.#count(error, index);
+      case 'expired':
+      case 'missing': {
+        if (location) this.#deps.located.expire(location);
+        const waitMs = this.#count(error, index);
+        const tries = this.#tries.get(index) ?? 0;
+        if (error.kind === 'missing' && tries > 1) throw error;
+        return tries > 1 ? waitMs : 0;
+      }
+      case 'throttled': {
+        const waitMs = error.waitMs ?? this.#count(error, index);
+        if (waitMs > waitInPlaceMaxMs) throw error;
+        if (error.waitMs !== null) this.#count(error, index);
+        if (location) this.#deps.slots.quiet(hostOf(location), waitMs);
+        return 0;
+      }
+      case 'stalled':
+      case 'slow':
+        this.#count(error, index);
+        return 0;
+      case 'connection':
+      case 'bad_answer':
+        return this.#count(error, index);
+    }
+  }
+
+  /** The source could not say where the file is: one answer, however many connections asked for it. */
+  #answerSource(error: Error & { code: string; retryAfterSeconds: number | undefined }, index: number): number {
+    if (!isAppError(error, 'SOURCE_UNAVAILABLE', 'RATE_LIMITED', 'TIMEOUT', 'NETWORK_FAILED', 'OVERLOADED')) throw error;
+    const waitMs = (error.retryAfterSeconds ?? 0) * 1000;
+    if (waitMs > waitInPlaceMaxMs) throw error;
+    const isNew = this.#lastError !== error;
+    this.#lastError = error;
+    return Math.max(waitMs, isNew ? this.#count(error, index) : this.#backoff(index));
+  }
+
+  #count(error: Error, index: number): number {
+    const tries = (this.#tries.get(index) ?? 0) + 1;
+    this.#tries.set(index, tries);
+    if (tries >= this.#deps.triesMax) throw error;
+    return this.#backoff(index);
+  }
+
+  #backoff(index: number): number {
+    return backoffMs(this.#tries.get(index) ?? 1, this.#deps.backoff);
+  }
+
+  #cancelSlow(): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const old = [...this.#active.keys()].filter((fetch) => nowMs - fetch.startedAtMs >= slowCheckMs);
+    const speedOf = (fetch: RangeFetch): number => fetch.receivedBytes / (nowMs - fetch.startedAtMs);
+    const speeds = [...this.#active.keys()].map(speedOf).sort((a, b) => a - b);
+    const median = speeds[Math.floor(speeds.length / 2)] ?? 0;
+    if (speeds.length < 3) return;
+    for (const fetch of old) {
+      const index = this.#active.get(fetch) ?? noPart;
+      const cancels = this.#slowCancels.get(index) ?? 0;
+      if (speedOf(fetch) >= median * slowShare || cancels >= slowCancelsMax) continue;
+      this.#slowCancels.set(index, cancels + 1);
+      fetch.cancel(new TransferFault('slow', 'far behind the other connections'));
+    }
+  }
+}
+
+type Piece = { index: number; range: { start: number; end: number; acceptWhole?: boolean }; release: () => void };
+
+function hostOf(location: FileLocation): string {
+  return new URL(location.url).host;
+}
