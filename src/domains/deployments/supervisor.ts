@@ -4,6 +4,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { AppError, isAppError, type StoredError } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { Logger } from '../../shared/logger.ts';
+import type { DeploymentUse } from '../../shared/resources-sample.ts';
 import { healthPolicyOf, restartPolicyOf } from './deployment-config.ts';
 import { deploymentMachine, type DeploymentStatus, type DesiredStatus } from './deployment.machine.ts';
 import type { DeploymentRepository, DeploymentRow, StatePatch } from './deployment.repository.ts';
@@ -132,11 +133,6 @@ export class Supervisor {
     while (this.#loop) await this.#loop;
   }
 
-  /** Ends running answers now instead of waiting for them. */
-  force(): void {
-    this.#force.abort();
-  }
-
   async use(): Promise<DeploymentUseView> {
     const live = this.#live;
     if (!live) return noUse;
@@ -145,6 +141,12 @@ export class Supervisor {
     const value = await live.model.use().catch(() => noUse);
     this.#use = { at: now, value };
     return value;
+  }
+
+  /** Null while nothing runs. */
+  async namedUse(): Promise<DeploymentUse | null> {
+    const row = this.#live?.row;
+    return row ? { deploymentId: row.id, name: row.name, ...(await this.use()) } : null;
   }
 
   /** See `Deployments.target`. */

@@ -73,11 +73,10 @@ export class Supervisors {
     }
   }
 
-  /** What the running ones use now. */
+  /** What the running ones use now; asks no database. */
   async uses(): Promise<DeploymentUse[]> {
-    const rows = await this.#repository.findMany([...this.#all.keys()]);
-    const up = rows.filter((row) => row.status === 'running' || row.status === 'unhealthy');
-    return await Promise.all(up.map(async (row) => ({ deploymentId: row.id, name: row.name, ...(await this.of(row.id).use()) })));
+    const uses = await Promise.all([...this.#all.values()].map((supervisor) => supervisor.namedUse()));
+    return uses.filter((use) => use !== null);
   }
 
   /** Ends every engine; running answers get the drain time, at most until the signal aborts. */

@@ -1,0 +1,58 @@
+import { platform } from 'node:os';
+import type { Clock } from '../../shared/clock.ts';
+import type { EventBus } from '../../shared/event-bus.ts';
+import type { Logger } from '../../shared/logger.ts';
+import type { DeploymentUse } from '../../shared/resources-sample.ts';
+import type { Host } from './host.ts';
+import { createLinuxHost } from './linux-host.ts';
+import { NvidiaSmi } from './nvidia-smi.ts';
+import { createPortableHost } from './portable-host.ts';
+import { Sampler, type WatchedDisk } from './sampler.ts';
+import { SystemService } from './system.service.ts';
+import type { System } from './types.ts';
+
+export type SystemDeps = {
+  events: EventBus;
+  clock: Clock;
+  logger: Logger;
+  disks: readonly WatchedDisk[];
+  /** Bytes that unfinished downloads still need under this path; default none. */
+  reservedBytes?: (path: string) => Promise<number>;
+  /** What running deployments use; a function, because their room is made after this one. */
+  deployments?: () => Promise<readonly DeploymentUse[]>;
+  host?: Host;
+  nvidiaSmi?: string;
+};
+
+export type SystemRoom = {
+  system: System;
+  /** What is free for a model right now. */
+  machineMemory: () => Promise<{ availableBytes: number; gpuFreeBytes: number | null }>;
+  /** Bytes that a process holds on graphics cards; null where that cannot be told. */
+  gpuMemoryOf: (pid: number) => Promise<number | null>;
+  /** Resolves with the first sample taken. */
+  start: () => Promise<void>;
+  stop: () => Promise<void>;
+};
+
+export function createSystem(deps: SystemDeps): SystemRoom {
+  const { events, clock, logger, disks } = deps;
+  const host = deps.host ?? (platform() === 'linux' ? createLinuxHost() : createPortableHost());
+  const onFault = (error: unknown): void => logger.warn({ err: error }, 'nvidia-smi gave no figures');
+  const gpus = new NvidiaSmi({ clock, onFault, ...(deps.nvidiaSmi === undefined ? {} : { command: deps.nvidiaSmi }) });
+  const sampler = new Sampler({
+    host,
+    gpus,
+    clock,
+    disks,
+    reservedBytes: deps.reservedBytes ?? (() => Promise.resolve(0)),
+    deployments: deps.deployments ?? (() => Promise.resolve([])),
+  });
+  const system = new SystemService({ sampler, events, clock, logger });
+  const machineMemory: SystemRoom['machineMemory'] = async () => {
+    const [memory, cards] = await Promise.all([host.memory(), gpus.gpus()]);
+    const gpuFreeBytes = cards.length === 0 ? null : cards.reduce((sum, card) => sum + card.memoryTotalBytes - card.memoryUsedBytes, 0);
+    return { availableBytes: memory.availableBytes, gpuFreeBytes };
+  };
+  return { system, machineMemory, gpuMemoryOf: (pid) => gpus.memoryOf(pid), start: () => system.start(), stop: () => system.stop() };
+}
