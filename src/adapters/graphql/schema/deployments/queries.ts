@@ -2,16 +2,19 @@ import type { RuntimeInfo } from '../../../../domains/deployments/types.ts';
 import { builder } from '../../builder.ts';
 import { pageArgs, pageCost, toConnection, toPageRequest } from '../../connection.ts';
 import { toUuid } from '../../ids.ts';
+import { withoutNulls } from '../../nulls.ts';
 import { openStream } from '../../stream.ts';
 import { FitEstimate } from '../catalog/model-parts.ts';
 import { canonicalModelId } from '../downloads/model-id.ts';
-import { nameText, textMax } from '../validation.ts';
+import { nameText, textMax, trimmedText, wholeNumber } from '../validation.ts';
 import { DeploymentConfigInput, toConfig } from './config-input.ts';
 import { Deployment, DeploymentConnection } from './deployment.ts';
-import { DeploymentStatus } from './enums.ts';
+import { DeploymentStatus, LogLevel } from './enums.ts';
 import { DeploymentLogEvent } from './log.ts';
 
 const role = 'VIEWER';
+/** Lines that are sent before the live ones; more is what paging is for. */
+const followTailMax = 1000;
 
 const DeploymentRuntime = builder.objectRef<RuntimeInfo>('DeploymentRuntime').implement({
   description: 'Something that can run models.',
@@ -102,11 +105,14 @@ builder.subscriptionFields((t) => ({
     args: {
       id: t.arg.id({ required: true, description: 'Plain UUID or global id.' }),
       since: t.arg({ type: 'DateTime', description: 'Begin with the lines from this time on; default: only new ones.' }),
+      tail: t.arg.int({ description: `Begin with so many of the last lines, 0 to ${followTailMax}.`, validate: wholeNumber(0, followTailMax) }),
+      level: t.arg({ type: LogLevel, description: 'Only lines that matter at least this much.' }),
+      search: t.arg.string({ description: 'Only lines with this text in them, in upper or lower case.', validate: trimmedText(textMax.query) }),
     },
-    subscribe: async (_root, { id, since }, { services, signal }) => {
+    subscribe: async (_root, { id, ...options }, { services, signal }) => {
       const uuid = toUuid('Deployment', id);
       await services.deployments.get(uuid);
-      return await openStream((inner) => services.deployments.followLogs(uuid, since ? { since } : {}, inner), { signal, startsAtOnce: false });
+      return await openStream((inner) => services.deployments.followLogs(uuid, withoutNulls(options), inner), { signal, startsAtOnce: false });
     },
     resolve: (event) => event,
   }),
