@@ -21,9 +21,9 @@ export function createMemoryCache(clock: Pick<Clock, 'now'>): Cache & { close():
       return await bento.getOrSet<Entry<T>>({
         key,
         factory: async () => ({ value: await factory(AbortSignal.timeout(factoryTimeoutMs)), fetchedAtMs: nowMs() }),
-        ttl: `${options.ttlSeconds}s`,
-        grace: `${options.graceSeconds}s`,
-        timeout: `${options.softTimeoutMs}ms`,
+        ttl: options.ttlSeconds * 1000,
+        grace: options.graceSeconds === 0 ? false : options.graceSeconds * 1000,
+        timeout: options.softTimeoutMs,
         tags: [...(options.tags ?? [])],
       });
     } catch (error) {

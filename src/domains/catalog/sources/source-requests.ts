@@ -1,5 +1,7 @@
+import { BlockList, isIP } from 'node:net';
 import { AppError, isAppError } from '../../../shared/errors.ts';
 import type { OutgoingHttp, OutgoingRequest, OutgoingResponse } from '../../../shared/outgoing-http.ts';
+import { withPrivateNetworks } from '../../../shared/private-networks.ts';
 
 const retryAfterMaxSeconds = 3600;
 const redirectsMax = 5;
@@ -100,12 +102,14 @@ export function isSigned(url: URL): boolean {
   return [...url.searchParams.keys()].some((name) => /^(?:x-amz-signature|signature|sig|policy)$/i.test(name));
 }
 
+const privateNetworks = withPrivateNetworks(new BlockList());
+
 /** Loopback and private addresses by their spelling: an endpoint that the operator has put there may redirect there. */
 export function isPrivateHost(hostname: string): boolean {
   const host = hostname.toLowerCase().replace(/^\[|\]$/g, '');
-  if (host === 'localhost' || /\.(?:localhost|local|internal|lan|home\.arpa)$/.test(host)) return true;
-  if (/^(?:127|10)\.\d+\.\d+\.\d+$/.test(host) || /^(?:192\.168|169\.254)\.\d+\.\d+$/.test(host)) return true;
-  return /^172\.(?:1[6-9]|2\d|3[01])\.\d+\.\d+$/.test(host) || host === '::1' || /^f[cd][0-9a-f]{2}:/.test(host) || !/[.:]/.test(host);
+  const family = isIP(host);
+  if (family !== 0) return privateNetworks.check(host, family === 6 ? 'ipv6' : 'ipv4');
+  return !host.includes('.') || /\.(?:localhost|local|internal|lan|home\.arpa)$/.test(host);
 }
 
 /** Base address without trailing slash, user name and password. Throws when it is no web address: configuration is checked before. */
