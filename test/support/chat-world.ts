@@ -1,0 +1,147 @@
+import type { Chat, ChatMessageView, ChatStreamEvent, SendMessage } from '../../src/domains/chat/types.ts';
+import { createChat, type ChatDeps, type ChatModule } from '../../src/domains/chat/create-chat.ts';
+import type { Deployments, DeploymentView, InferenceTarget } from '../../src/domains/deployments/types.ts';
+import { systemClock } from '../../src/infrastructure/system-clock.ts';
+import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
+import { MemoryTokenStream } from '../../src/infrastructure/events/memory-token-stream.ts';
+import { createStreamingHttp } from '../../src/infrastructure/http/streaming-http.ts';
+import { AppError } from '../../src/shared/errors.ts';
+import { newId } from '../../src/shared/ids.ts';
+import type { Principal } from '../../src/shared/principal.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+import { startOpenAiServer, type OpenAiServer } from './openai-server.ts';
+import { silentLogger } from './silent-logger.ts';
+
+export const never: AbortSignal = new AbortController().signal;
+
+export function principalOf(owner: string, role: Principal['role'] = 'USER'): Principal {
+  return { keyId: newId(), owner, role };
+}
+
+/** A running deployment, as chat sees it; `lose` is what the supervisor does when its engine ends. */
+export type FakeDeployment = { view: DeploymentView; target: InferenceTarget; lose(reason: Error): void };
+
+export type ChatWorld = {
+  chat: Chat;
+  module: ChatModule;
+  database: TestDatabase;
+  server: OpenAiServer;
+  events: InProcessEventBus;
+  tokenStream: MemoryTokenStream;
+  deployment: FakeDeployment;
+  addDeployment(change?: Partial<DeploymentView>, target?: Partial<InferenceTarget>): FakeDeployment;
+  /** A further service process on the same database, with a stream and events of its own. */
+  another(change?: Partial<ChatDeps>): { chat: Chat; module: ChatModule; tokenStream: MemoryTokenStream };
+  close(): Promise<void>;
+};
+
+/** Chat on the real database and a real engine double, without the rest of the service. */
+export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<ChatWorld> {
+  const [database, server] = await Promise.all([createTestDatabase(), startOpenAiServer()]);
+  const http = createStreamingHttp();
+  const deployments = new Map<string, FakeDeployment>();
+  const modules: ChatModule[] = [];
+  const buses: InProcessEventBus[] = [];
+  const streams: MemoryTokenStream[] = [];
+  const another = (own: Partial<ChatDeps> = {}) => {
+    const events = new InProcessEventBus({ clock: systemClock });
+    const tokenStream = new MemoryTokenStream({ clock: systemClock });
+    const deps: ChatDeps = { em: database.orm.em, deployments: deploymentsOf(deployments), tokenStream, events, clock: systemClock, logger: silentLogger, instanceId: newId(), http: http.request };
+    const module = createChat({ ...deps, ...own });
+    modules.push(module);
+    buses.push(events);
+    streams.push(tokenStream);
+    return { chat: module.chat, module, tokenStream, events };
+  };
+  const addDeployment = (view: Partial<DeploymentView> = {}, target: Partial<InferenceTarget> = {}): FakeDeployment => {
+    const deployment = fakeDeployment(server.baseUrl, view, target);
+    deployments.set(deployment.view.id, deployment);
+    return deployment;
+  };
+  const first = another(change);
+  return {
+    ...first,
+    database,
+    server,
+    deployment: addDeployment(),
+    addDeployment,
+    another,
+    close: async () => {
+      const over = AbortSignal.abort();
+      await Promise.all(modules.map((module) => module.stop(over)));
+      await http.close();
+      await server.close();
+      for (const stream of streams) stream.close();
+      await Promise.all(buses.map((bus) => bus.close()));
+      await database.drop();
+    },
+  };
+}
+
+function deploymentsOf(deployments: ReadonlyMap<string, FakeDeployment>): Pick<Deployments, 'target' | 'find'> {
+  return {
+    find: async (id) => deployments.get(id)?.view ?? null,
+    target: async (id, signal) => {
+      signal.throwIfAborted();
+      const found = deployments.get(id);
+      if (!found) throw new AppError('DEPLOYMENT_NOT_FOUND', 'There is no such deployment.');
+      return found.target;
+    },
+  };
+}
+
+function fakeDeployment(baseUrl: string, change: Partial<DeploymentView>, target: Partial<InferenceTarget>): FakeDeployment {
+  const lost = new AbortController();
+  const id = change.id ?? newId();
+  const name = `model-${id.slice(-6)}`;
+  const view: DeploymentView = {
+    id,
+    name,
+    modelId: 'huggingface:org/model',
+    variant: null,
+    installedModelId: null,
+    runtime: 'llama-cpp',
+    status: 'running',
+    desiredStatus: 'running',
+    config: {},
+    endpoint: baseUrl,
+    health: { status: 'healthy', checkedAt: null, consecutiveFailures: 0, message: null },
+    resources: { cpuPercent: null, memoryBytes: null, gpuMemoryBytes: null },
+    restarts: 0,
+    runs: 1,
+    lastExit: null,
+    error: null,
+    createdAt: new Date(),
+    startedAt: new Date(),
+    ...change,
+  };
+  return {
+    view,
+    target: { deploymentId: id, name, modelId: view.modelId, baseUrl, model: name, headers: { authorization: 'Bearer engine-key' }, contextSize: null, lost: lost.signal, ...target },
+    lose: (reason) => lost.abort(reason),
+  };
+}
+
+/** Sends and waits for the only answer's end. */
+export async function ask(world: { chat: Chat }, input: SendMessage, principal: Principal): Promise<{ sessionId: string; answer: ChatMessageView }> {
+  const sent = await world.chat.send(input, principal, never);
+  const answer = await world.chat.waitForEnd(sent.answers[0]!.id, principal, never);
+  return { sessionId: sent.session.id, answer };
+}
+
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+export function textOf(events: readonly ChatStreamEvent[]): string {
+  return events.map((event) => (event.type === 'token' ? event.text : '')).join('');
+}
+
+/** Throws unless positions are gapless from `after + 1` and the last event is the end. */
+export function assertGapless(events: readonly ChatStreamEvent[], after = -1): void {
+  const tokens = events.filter((event) => event.type === 'token');
+  for (const [place, { index }] of tokens.entries()) if (index !== after + 1 + place) throw new Error(`index ${index} where ${after + 1 + place} was due`);
+  if (events[0]?.type !== 'start' || events.at(-1)?.type !== 'end') throw new Error('not from start to end');
+}
