@@ -5,7 +5,7 @@ export type GuardOptions = {
   /** The address that the service was told to listen on. */
   host: string;
   /** Further names under which it is reached, as URLs. */
-  publicUrl: string | null;
+  publicUrls: readonly string[];
   /** Foreign pages that may call it. */
   allowedOrigins: readonly string[];
 };
@@ -37,9 +37,11 @@ function addressAsHost(address: string | undefined): string {
 export function createGuard(options: GuardOptions): Guard {
   const origins = new Set(options.allowedOrigins.map((origin) => new URL(origin).origin));
   const names = new Set(loopbackNames);
-  const configured = [addressAsHost(options.host), ...(options.publicUrl === null ? [] : [new URL(options.publicUrl).hostname])];
-  for (const name of configured) names.add(name);
-  if (options.publicUrl !== null) origins.add(new URL(options.publicUrl).origin);
+  names.add(addressAsHost(options.host));
+  for (const url of options.publicUrls.map((text) => new URL(text))) {
+    names.add(url.hostname);
+    origins.add(url.origin);
+  }
 
   return {
     checkHost(req) {

@@ -1,0 +1,43 @@
+import { AppError } from '../../shared/errors.ts';
+import type { ExchangeHandler } from './exchange.ts';
+import { sendJson } from './error-response.ts';
+
+/** Each rejects when its part does not answer. */
+export type ReadinessChecks = Readonly<Record<string, (signal: AbortSignal) => Promise<void>>>;
+
+const checkTimeoutMs = 2_000;
+
+function onlyGet(method: string | undefined): void {
+  if (method !== 'GET' && method !== 'HEAD') throw new AppError('METHOD_NOT_ALLOWED', 'This path takes GET.', { details: { allowed: ['GET'] } });
+}
+
+/** `/ready`: 200 when every part answers, else 503; which one does not is told to callers with a key only. */
+export function createReadinessHandler(checks: ReadinessChecks): ExchangeHandler {
+  return async ({ req, res, principal, signal, logger }) => {
+    onlyGet(req.method);
+    const within = AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]);
+    const results = await Promise.all(
+      Object.entries(checks).map(async ([name, check]) => {
+        try {
+          await check(within);
+          return [name, 'ok'] as const;
+        } catch (err) {
+          logger.warn({ err, part: name }, 'not ready');
+          return [name, 'failed'] as const;
+        }
+      }),
+    );
+    const isReady = results.every(([, state]) => state === 'ok');
+    sendJson(res, isReady ? 200 : 503, { status: isReady ? 'ready' : 'not_ready', ...(principal && { checks: Object.fromEntries(results) }) }, isReady ? {} : { 'retry-after': '2' });
+  };
+}
+
+/** `/metrics` in Prometheus' text format; figures about the machine are for callers with a key. */
+export function createMetricsHandler(render: () => Promise<{ contentType: string; text: string }>): ExchangeHandler {
+  return async ({ req, res, principal }) => {
+    if (!principal) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
+    onlyGet(req.method);
+    const { contentType, text } = await render();
+    res.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text);
+  };
+}

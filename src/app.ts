@@ -1,0 +1,225 @@
+/** The composition root: the only file that constructs. What is created first ends last. */
+import { randomUUID } from 'node:crypto';
+import { readFile, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { createHttpServer, type HttpServer } from './adapters/server.ts';
+import { createGuard } from './adapters/http/guard.ts';
+import { createMetricsHandler, createReadinessHandler } from './adapters/http/probes.ts';
+import { createKeyWatch } from './adapters/http/key-watch.ts';
+import { createGraphqlEndpoint } from './adapters/graphql/create-endpoint.ts';
+import { createRest } from './adapters/rest/create-rest.ts';
+import { createSockets } from './adapters/websocket/create-sockets.ts';
+import { createAccess, type AccessModule } from './domains/access/create-access.ts';
+import { createCatalog } from './domains/catalog/catalog.service.ts';
+import type { Catalog } from './domains/catalog/catalog.ts';
+import type { ModelSource } from './domains/catalog/source.ts';
+import { createHuggingFaceSource } from './domains/catalog/sources/huggingface/huggingface.source.ts';
+import { createOllamaSource } from './domains/catalog/sources/ollama/ollama.source.ts';
+import { createChat, type ChatModule } from './domains/chat/create-chat.ts';
+import { createDeployments, type DeploymentsRoom } from './domains/deployments/create-deployments.ts';
+import { createLlamaCppRuntime } from './domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
+import { createRemoteRuntime } from './domains/deployments/runtimes/remote/remote.runtime.ts';
+import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
+import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
+import { createMemoryCache } from './infrastructure/cache/bento-cache.ts';
+import type { Config } from './infrastructure/config/config.ts';
+import { lockDataFolder, prepareDataFolder, type DataFolder } from './infrastructure/data-folder/data-folder.ts';
+import { writeFileAtomic } from './infrastructure/data-folder/write-file-atomic.ts';
+import { openDatabase, type Database } from './infrastructure/database/database.ts';
+import { InProcessEventBus } from './infrastructure/events/in-process-event-bus.ts';
+import { MemoryTokenStream } from './infrastructure/events/memory-token-stream.ts';
+import { createOutgoingHttp } from './infrastructure/http/outgoing-http.ts';
+import { createStreamingHttp } from './infrastructure/http/streaming-http.ts';
+import { PgBossQueue } from './infrastructure/jobs/pg-boss-queue.ts';
+import { Runner } from './infrastructure/lifecycle/runner.ts';
+import { createMetrics, type Metrics } from './infrastructure/metrics/metrics.ts';
+import { systemClock } from './infrastructure/system-clock.ts';
+import type { Logger } from './shared/logger.ts';
+
+export type AppOptions = { config: Config; logger: Logger; version: string };
+
+export type StartedApp = { url: string; dataDir: string; adminKeyFile: string; databaseKind: Database['kind'] };
+
+export type App = {
+  /** Resolves when the service is ready; what it had begun is undone by `stop` when it rejects. */
+  start(signal: AbortSignal): Promise<StartedApp>;
+  /** Ends everything in reverse order; answers whether that went without a fault. */
+  stop(): Promise<boolean>;
+};
+
+/** Running answers get this long. */
+const drainMs = 30_000;
+/** For the whole shutdown, the drain included; what is not done by then is cut. */
+const stopDeadlineMs = 50_000;
+/** For open requests once the answers have ended. */
+const closeMs = 2_000;
+
+export function createApp(options: AppOptions): App {
+  const runner = new Runner(options.logger);
+  return {
+    start: (signal) => start(options, runner, signal),
+    stop: () => runner.stop(stopDeadlineMs),
+  };
+}
+
+async function start(options: AppOptions, runner: Runner, signal: AbortSignal): Promise<StartedApp> {
+  const base = await openFoundation(options, runner, signal);
+  const rooms = createRooms(options, base, runner);
+  await ensureAdminKey(options.config, base.folder, rooms.access);
+  const { server, closeSockets } = createFront(options, base, rooms);
+  await rooms.system.start();
+  // Before the first request: what an earlier process left unfinished.
+  await rooms.chat.start();
+  await base.jobs.start();
+  await rooms.deployments.start(signal);
+  runner.defer('deployments', (deadline) => rooms.deployments.stop(deadline));
+  await rooms.downloads.start();
+  const { host, port } = await server.listen(options.config.server.host, options.config.server.port);
+  runner.defer('HTTP server', (deadline) => server.close(AbortSignal.any([deadline, AbortSignal.timeout(closeMs)])));
+  runner.defer('sockets', closeSockets);
+  runner.defer('chat', (deadline) => rooms.chat.stop(AbortSignal.any([deadline, AbortSignal.timeout(drainMs)])));
+  runner.defer('downloads', (deadline) => rooms.downloads.stop(deadline));
+  runner.defer('new requests', () => server.drain());
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  await announce(base.folder, { url, version: options.version });
+  runner.defer('server.json', () => rm(base.folder.serverFile, { force: true }));
+  return { url, dataDir: base.folder.path, adminKeyFile: base.folder.adminKeyFile, databaseKind: base.database.kind };
+}
+
+type Foundation = Awaited<ReturnType<typeof openFoundation>>;
+
+async function openFoundation({ config, logger, version }: AppOptions, runner: Runner, signal: AbortSignal) {
+  const folder = await prepareDataFolder(config.data.dir);
+  const lock = await lockDataFolder(folder);
+  runner.defer('data folder lock', () => lock.release());
+  // Left by a crash: nobody is to take it for a service that runs.
+  await rm(folder.serverFile, { force: true });
+  const database = await openDatabase({ config: config.database, dataDir: folder.path, logger }, signal);
+  runner.defer('database', (deadline) => database.stop(deadline));
+  const cache = createMemoryCache(systemClock);
+  runner.defer('cache', () => cache.close());
+  const http = createOutgoingHttp({ userAgent: `llm-manager/${version}` });
+  runner.defer('outgoing HTTP', () => http.close());
+  const inference = createStreamingHttp();
+  runner.defer('inference HTTP', () => inference.close());
+  const events = new InProcessEventBus({ clock: systemClock });
+  runner.defer('events', () => events.close());
+  const tokenStream = new MemoryTokenStream({ clock: systemClock });
+  // An embedded database has this one service: what a killed predecessor held is free at once.
+  const jobs = new PgBossQueue({ database: database.access, logger, soleWorker: database.kind !== 'postgresql' });
+  runner.defer('jobs', (deadline) => jobs.stop(deadline));
+  const metrics: Metrics = createMetrics(version);
+  return { folder, database, cache, http: http.request, inference: inference.request, events, tokenStream, jobs, metrics, startedAt: new Date() };
+}
+
+type Rooms = { access: AccessModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom };
+
+function createRooms({ config, logger }: AppOptions, base: Foundation, runner: Runner): Rooms {
+  const { database, events, jobs, folder, inference, tokenStream } = base;
+  const common = { em: database.orm.em, events, clock: systemClock, logger };
+  const access = createAccess(common);
+  runner.defer('access', () => access.stop());
+  const disks = [
+    { path: folder.path, purpose: 'data' as const },
+    { path: config.data.modelsDir, purpose: 'models' as const },
+  ];
+  // The rooms below are made after this one; nothing asks before `start`.
+  const system = createSystem({ events, clock: systemClock, logger, disks, deployments: () => deployments.uses() });
+  runner.defer('system', () => system.stop());
+  const sources = createSources(config, base, logger);
+  const catalog = createCatalog({ sources, cache: base.cache, clock: systemClock, logger, machineMemory: system.machineMemory });
+  const downloads: DownloadsRoom = createDownloads({
+    ...common,
+    catalog,
+    sources,
+    jobs,
+    isModelInUse: (installedModelId: string) => deployments.deployments.usesInstalledModel(installedModelId),
+    config: {
+      parallel: config.downloads.parallel,
+      connectionsPerHost: config.downloads.connectionsPerHost,
+      maxBytesPerSecond: config.downloads.maxBytesPerSecond,
+      hfCacheDir: config.sources.huggingface.cacheDir,
+      modelsDir: config.data.modelsDir,
+      dataDir: folder.path,
+    },
+  });
+  const runtimes = [createLlamaCppRuntime({ http: base.http, gpuMemoryOf: system.gpuMemoryOf }), createRemoteRuntime({ http: base.http })];
+  const deployments: DeploymentsRoom = createDeployments({
+    ...common,
+    runtimes: new Map(runtimes.map((runtime) => [runtime.id, runtime])),
+    installed: downloads.installed,
+    logDir: path.join(folder.logs, 'deployments'),
+    machineMemory: system.machineMemory,
+  });
+  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, instanceId: randomUUID(), http: inference });
+  return { access, catalog, downloads, deployments, chat, system };
+}
+
+function createSources({ sources }: Config, { http, cache }: Foundation, logger: Logger): ReadonlyMap<string, ModelSource> {
+  const common = { http, clock: systemClock, logger };
+  const { huggingface, ollama } = sources;
+  const list = [
+    createHuggingFaceSource({ ...common, endpoint: huggingface.endpoint, token: huggingface.token?.reveal() }),
+    createOllamaSource({ ...common, cache, libraryEndpoint: ollama.library, registryEndpoint: ollama.registry }),
+  ];
+  return new Map(list.map((source) => [source.id, source]));
+}
+
+/** The operator's key, else the one in the file, else a new one; the file holds it for commands on this machine. */
+async function ensureAdminKey(config: Config, folder: DataFolder, { access }: AccessModule): Promise<void> {
+  const stored = await readFile(folder.adminKeyFile, 'utf8').catch(() => '');
+  const secret = await access.ensureAdminKey(config.access.adminKey?.reveal() ?? (stored.trim() || null));
+  if (stored.trim() !== secret) await writeFileAtomic(folder.adminKeyFile, `${secret}\n`, { mode: 0o600 });
+}
+
+function createFront({ config, logger, version }: AppOptions, base: Foundation, rooms: Rooms): { server: HttpServer; closeSockets: () => void } {
+  const access = rooms.access.access;
+  const authenticate = (credential: string) => access.authenticate(credential);
+  const { onRevoked, close: closeKeyWatch } = createKeyWatch({ events: base.events, access, logger });
+  const services = {
+    catalog: rooms.catalog,
+    downloads: rooms.downloads.downloads,
+    installed: rooms.downloads.installed,
+    deployments: rooms.deployments.deployments,
+    chat: rooms.chat.chat,
+    system: rooms.system.system,
+    access,
+    serverInfo: () => ({
+      name: 'llm-manager',
+      version,
+      startedAt: base.startedAt,
+      database: base.database.kind,
+      events: 'in process',
+      platform: `${process.platform}-${process.arch}`,
+      nodeVersion: process.version,
+    }),
+  };
+  const graphql = createGraphqlEndpoint({ services, logger, authenticate, onRevoked });
+  const rest = createRest({ graphql: graphql.graphql, version });
+  const sockets = createSockets({ graphql: graphql.graphql, authenticate, onRevoked, logger });
+  const { host, publicUrls, allowedOrigins } = config.server;
+  const server = createHttpServer({
+    guard: createGuard({ host, publicUrls, allowedOrigins }),
+    authenticate,
+    http: [
+      { prefix: '/ready', handle: createReadinessHandler({ database: (signal) => base.database.ping(signal) }) },
+      { prefix: '/metrics', handle: createMetricsHandler(base.metrics.render) },
+      ...graphql.http,
+      ...rest.http,
+    ],
+    upgrades: [...graphql.upgrades, ...sockets.upgrades],
+    logger,
+    observe: base.metrics.observeHttp,
+  });
+  const closeSockets = (): void => {
+    closeKeyWatch();
+    graphql.close();
+    sockets.close();
+  };
+  return { server, closeSockets };
+}
+
+async function announce(folder: DataFolder, { url, version }: { url: string; version: string }): Promise<void> {
+  const server = { pid: process.pid, url, version, started_at: new Date().toISOString() };
+  await writeFileAtomic(folder.serverFile, `${JSON.stringify(server)}\n`, { mode: 0o600 });
+}
