@@ -2,10 +2,11 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Clock } from '../../shared/clock.ts';
 import type { GpuSample } from '../../shared/resources-sample.ts';
+import { systemErrorCode } from '../../shared/system-error.ts';
 
 const run = promisify(execFile);
 
-const limitMs = 2_000;
+const limitMsDefault = 2_000;
 /** Looking for a program that is not there costs 8 ms each time; drivers are rarely installed while we run. */
 const absentForMs = 5 * 60_000;
 /** After an error or a time-out: a driver that hangs must not be asked every two seconds. */
@@ -15,20 +16,22 @@ const mebibyte = 1024 ** 2;
 
 const gpuQuery = 'index,uuid,name,memory.total,memory.used,utilization.gpu,temperature.gpu,power.draw';
 
-export type NvidiaSmiOptions = { clock: Clock; command?: string; onFault?: (error: unknown) => void };
+export type NvidiaSmiOptions = { clock: Clock; command?: string; limitMs?: number; onFault?: (error: unknown) => void };
 
 /** NVIDIA's graphics cards as `nvidia-smi` tells of them; none where there is no such program. */
 export class NvidiaSmi {
   readonly #clock: Clock;
   readonly #command: string;
+  readonly #limitMs: number;
   readonly #onFault: (error: unknown) => void;
   #askAgainAtMs = 0;
   #processes: { atMs: number; bytes: ReadonlyMap<number, number> } | null = null;
   #hasGpus = false;
 
-  constructor({ clock, command = 'nvidia-smi', onFault = () => {} }: NvidiaSmiOptions) {
+  constructor({ clock, command = 'nvidia-smi', limitMs = limitMsDefault, onFault = () => {} }: NvidiaSmiOptions) {
     this.#clock = clock;
     this.#command = command;
+    this.#limitMs = limitMs;
     this.#onFault = onFault;
   }
 
@@ -53,10 +56,10 @@ export class NvidiaSmi {
   async #query(args: readonly string[]): Promise<string[]> {
     if (this.#clock.monotonicMs() < this.#askAgainAtMs) return [];
     try {
-      const { stdout } = await run(this.#command, [...args, '--format=csv,noheader,nounits'], { timeout: limitMs, killSignal: 'SIGKILL', maxBuffer: mebibyte });
+      const { stdout } = await run(this.#command, [...args, '--format=csv,noheader,nounits'], { timeout: this.#limitMs, killSignal: 'SIGKILL', maxBuffer: mebibyte });
       return stdout.split('\n').filter((line) => line.trim() !== '');
     } catch (error) {
-      const isAbsent = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+      const isAbsent = systemErrorCode(error) === 'ENOENT';
       this.#askAgainAtMs = this.#clock.monotonicMs() + (isAbsent ? absentForMs : failedForMs);
       if (!isAbsent) this.#onFault(error);
       return [];

@@ -1,5 +1,6 @@
 import { open, rm, truncate, type FileHandle } from 'node:fs/promises';
 import type { LogLine } from '../../../shared/event-bus.ts';
+import { systemErrorCode } from '../../../shared/system-error.ts';
 import { lineBytesMax, parseEngineLine } from './log-line.ts';
 import type { RunLog } from './run-log.ts';
 
@@ -71,7 +72,7 @@ export class EngineOutput {
       await this.#readFrom(file);
     } catch (error) {
       // Not there yet: an engine that has not begun to write.
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) this.#onFault(error);
+      if (systemErrorCode(error) !== 'ENOENT') this.#onFault(error);
     } finally {
       await file?.close();
     }

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LogLine } from '../../../shared/event-bus.ts';
+import { systemErrorCode } from '../../../shared/system-error.ts';
 import { comparePositions, toLogLine, type LogPosition, type StoredLine } from './log-line.ts';
 
 const filePattern = /^(\d{1,9})\.(\d{1,9})\.jsonl$/;
@@ -81,7 +82,7 @@ function isStoredLine(value: unknown): value is StoredLine {
 
 function ignoreMissing<T>(instead: T): (error: unknown) => T {
   return (error) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return instead;
+    if (systemErrorCode(error) === 'ENOENT') return instead;
     throw error;
   };
 }
