@@ -1,7 +1,8 @@
-import { chmod, mkdir, stat } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { acquireLockFile, LockHeldError } from './lock-file.ts';
 import type { LockFile } from './lock-file.ts';
+import { temporaryName } from './write-file-atomic.ts';
 
 export type DataFolder = {
   readonly path: string;
@@ -54,9 +55,18 @@ async function setMode(path: string, mode: number): Promise<void> {
 /** One service per data folder: throws DataFolderInUseError while another one lives. */
 export async function lockDataFolder(folder: DataFolder): Promise<LockFile> {
   try {
-    return await acquireLockFile(folder.lockFile);
+    const lock = await acquireLockFile(folder.lockFile);
+    await removeHalfWrittenFiles(folder);
+    return lock;
   } catch (error) {
     if (error instanceof LockHeldError) throw new DataFolderInUseError(folder.path, error.pid);
     throw error;
+  }
+}
+
+/** What a kill in the middle of an atomic write has left; nobody else writes here while we hold the lock. */
+async function removeHalfWrittenFiles(folder: DataFolder): Promise<void> {
+  for (const name of await readdir(folder.path)) {
+    if (temporaryName.test(name)) await rm(join(folder.path, name), { force: true });
   }
 }

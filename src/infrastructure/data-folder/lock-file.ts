@@ -46,6 +46,12 @@ export async function acquireLockFile(path: string): Promise<LockFile> {
   }
 }
 
+/** The living process that holds the lock, or null. */
+export async function readLockHolder(path: string): Promise<ProcessIdentity | null> {
+  const holder = await readHolder(path);
+  return holder && (await isSameProcess(holder)) ? holder : null;
+}
+
 /**
  * Two starters may find the same stale lock. Only the one that owns the take-over file replaces it, after it has
  * looked again, so that none removes the lock that the other has just made.

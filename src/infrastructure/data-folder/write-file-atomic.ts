@@ -2,6 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
+/** Names of the files that `writeFileAtomic` writes before it renames them. */
+export const temporaryName = /\.\d+-[0-9a-f-]{36}\.tmp$/;
+
 /**
  * Writes `text` so that a reader, also after a crash or a power cut, finds the old file or the new one and never a
  * part. The temporary file lies beside it (a rename does not cross file systems).
