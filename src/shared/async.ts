@@ -12,6 +12,8 @@ export async function sleep(durationMs: number, signal?: AbortSignal): Promise<v
 
 /** Rejects with the signal's reason when it aborts before `work` settles; `work` itself goes on. */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Work that fails later, when nobody waits for it any more, must not end the process.
+  work.catch(() => undefined);
   signal.throwIfAborted();
   const { promise, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => reject(signal.reason as Error);

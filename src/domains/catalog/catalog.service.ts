@@ -91,7 +91,7 @@ class CatalogService implements Catalog {
     const { items, turn } = await mergeStreams(streams, { ...request, turn: position.turn });
     signal.throwIfAborted();
     const failed = unable.map(({ source, message }) => ({ source: source.id, status: 'failed', cached: false, error: { code: 'VALIDATION_FAILED', message } }) as const);
-    return { items, nextCursor: nextCursorOf(request, streams, { ...position, turn }), total: null, sources: [...streams.map(({ state }) => state), ...failed] };
+    return { items, nextCursor: nextCursorOf(request, streams, { ...position, turn, isEmpty: items.length === 0 }), total: null, sources: [...streams.map(({ state }) => state), ...failed] };
   }
 
   async get(modelId: string, signal: AbortSignal): Promise<ModelDetail> {
@@ -224,9 +224,12 @@ function toSourceSearch({ query, category, format, sort, order }: SearchRequest,
   };
 }
 
-/** Null at the end, and when only failed sources have more: the same cursor can be tried again. */
-function nextCursorOf(request: SearchRequest, streams: readonly SourceStream[], { pageSize, turn }: SearchPosition): string | null {
+/**
+ * Null at the end. A source that failed keeps its place and is asked again with the next page, unless this page had
+ * nothing at all: whoever reads to the end must not turn in circles round a source that is down.
+ */
+function nextCursorOf(request: SearchRequest, streams: readonly SourceStream[], { pageSize, turn, isEmpty }: SearchPosition & { isEmpty: boolean }): string | null {
   const open = streams.flatMap(({ id, position }): [string, SourcePosition][] => (position ? [[id, position]] : []));
-  const hasMore = streams.some((stream) => stream.position !== null && !stream.isFailed);
+  const hasMore = streams.some((stream) => stream.position !== null && !(stream.isFailed && isEmpty));
   return hasMore ? encodeSearchCursor(request, { pageSize, turn, sources: new Map(open) }) : null;
 }

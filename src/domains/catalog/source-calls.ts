@@ -37,6 +37,7 @@ export class SourceCalls {
 
   /** Throws AppErrors, and the signal's reason when the caller's own signal aborts. */
   async call<T>(call: SourceCall<T>, signal: AbortSignal): Promise<SourceHit<T>> {
+    signal.throwIfAborted();
     const { source, key, limitMs, cache, fetch } = call;
     let learnt: AppError | null = null;
     const factory = async (shared: AbortSignal): Promise<T> => {
