@@ -1,9 +1,9 @@
-import { readdir, readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/data-dir.ts';
 import { eventually } from '../support/eventually.ts';
 import { bufferContent } from '../support/hub/content.ts';
 import { createHub, type Hub } from '../support/hub/hub.ts';
+import { processesNaming } from '../support/processes.ts';
 import { RestClient } from '../support/rest-client.ts';
 import { startService, type ServiceProcess } from '../support/service-process.ts';
 import { readSse } from '../support/sse.ts';
@@ -85,13 +85,6 @@ describe('the main job, from search to chat, with the service as a process', () 
     expect(deployments.body['items']).toHaveLength(1);
     const { code } = await service.end('SIGTERM');
     expect(code).toBe(0);
-    expect(await descendantsIn(folder.path)).toEqual([]);
+    expect(await processesNaming(folder.path)).toEqual([]);
   });
 });
-
-/** Processes whose environment or command line names the folder: engines, the database, anything forgotten. */
-async function descendantsIn(folder: string): Promise<string[]> {
-  const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name) && name !== String(process.pid));
-  const lines = await Promise.all(pids.map(async (pid) => `${pid} ${(await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).replaceAll('\0', ' ')}`));
-  return lines.filter((line) => line.includes(folder));
-}

@@ -1,0 +1,29 @@
+import { readdir, readFile } from 'node:fs/promises';
+
+export type SeenProcess = { pid: number; command: string };
+
+/** Living processes (Linux) whose command line names `text`; zombies have none, so they do not count. */
+export async function processesNaming(text: string): Promise<SeenProcess[]> {
+  const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name) && name !== String(process.pid));
+  const seen = await Promise.all(
+    names.map(async (name) => ({ pid: Number(name), command: (await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')).replaceAll('\0', ' ') })),
+  );
+  return seen.filter(({ command }) => command.includes(text));
+}
+
+/** Living processes whose parent is `pid`. */
+export async function childrenOf(pid: number): Promise<number[]> {
+  const names = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const stats = await Promise.all(names.map(async (name) => ({ pid: Number(name), stat: await readFile(`/proc/${name}/stat`, 'utf8').catch(() => '') })));
+  // The command in parentheses may hold anything; what follows it is `state ppid`.
+  return stats.filter(({ stat }) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] === String(pid)).map((entry) => entry.pid);
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
