@@ -1,0 +1,41 @@
+import type { Logger } from '../../shared/logger.ts';
+import type { Principal } from '../../shared/principal.ts';
+import type { OnRevoked } from '../http/key-watch.ts';
+import type { HttpMount, UpgradeMount } from '../server.ts';
+import type { GraphqlServices } from './context.ts';
+import { createGraphql, type Graphql } from './create-graphql.ts';
+import { createGraphiqlPage } from './graphiql.ts';
+import { graphiqlTabs } from './graphiql-tabs.ts';
+import { createGraphqlHandler } from './http.ts';
+import type { GraphqlLimits } from './limits.ts';
+import { createGraphqlSockets, type GraphqlSocketLimits } from './websocket.ts';
+
+export type GraphqlEndpointOptions = {
+  services: GraphqlServices;
+  logger: Logger;
+  authenticate: (credential: string) => Promise<Principal | null>;
+  onRevoked: OnRevoked;
+  limits?: Partial<GraphqlLimits>;
+  socketLimits?: Partial<GraphqlSocketLimits>;
+};
+
+export type GraphqlEndpoint = {
+  /** For adapters that run operation documents. */
+  graphql: Graphql;
+  http: readonly HttpMount[];
+  upgrades: readonly UpgradeMount[];
+  /** Closes the sockets; the front ends what runs over HTTP. */
+  close(): void;
+};
+
+/** `/graphql` on every transport: HTTP, server-sent events, WebSocket and the page for browsers. */
+export function createGraphqlEndpoint({ services, logger, authenticate, onRevoked, limits, socketLimits }: GraphqlEndpointOptions): GraphqlEndpoint {
+  const graphql = createGraphql({ services, logger, ...(limits ? { limits } : {}) });
+  const sockets = createGraphqlSockets({ graphql, authenticate, onRevoked, logger, ...(socketLimits ? { limits: socketLimits } : {}) });
+  return {
+    graphql,
+    http: [{ prefix: '/graphql', handle: createGraphqlHandler({ graphql, page: createGraphiqlPage(graphiqlTabs), onRevoked }) }],
+    upgrades: [{ prefix: '/graphql', handle: sockets.handle }],
+    close: () => sockets.close(),
+  };
+}

@@ -1,0 +1,113 @@
+import { PothosValidationError } from '@pothos/core';
+import { GraphQLError, type GraphQLErrorExtensions, type GraphQLFormattedError } from 'graphql';
+import { isAbort } from '../../shared/abort.ts';
+import { AppError, errorCodes, isAppError, type ErrorCode, type FieldFault } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/logger.ts';
+
+export type ErrorScope = { requestId: string; logger: Logger };
+
+/** What `extensions` of our errors hold. */
+export type ErrorExtensions = { code: ErrorCode; requestId: string; details?: Readonly<Record<string, unknown>>; retryAfterSeconds?: number };
+
+const known: ReadonlySet<unknown> = new Set(errorCodes);
+/** `Variable "$input" got invalid value 5 at "input.priority"; Int cannot ...` */
+const variablePattern = /^Variable "\$([^"]+)"(?: got invalid value [\s\S]*?)?(?: at "([^"]+)")?(?:; | of )([\s\S]*)$/;
+const argumentPattern = /^Argument "([^"]+)" ([\s\S]*)$/;
+/** A refused value is repeated in messages of graphql-js; an answer needs no more of it than this. */
+const messageMax = 500;
+
+/** An error that is ready for its caller, so that none is mapped or logged twice on its way out. */
+class WireError extends GraphQLError {}
+
+function shorten(text: string): string {
+  return text.length > messageMax ? `${text.slice(0, messageMax)}...` : text;
+}
+
+/** The thing that was thrown, below GraphQL's own wrapping. */
+function originOf(error: unknown): unknown {
+  let origin = error;
+  while (origin instanceof GraphQLError && origin.originalError) origin = origin.originalError;
+  return origin;
+}
+
+function faultOf(message: string): FieldFault {
+  const variable = variablePattern.exec(message);
+  if (variable) return { field: variable[2] ?? variable[1] ?? 'variables', message: shorten(variable[3] ?? message) };
+  const argument = argumentPattern.exec(message);
+  if (argument) return { field: argument[1] ?? 'query', message: shorten(argument[2] ?? message) };
+  return { field: 'query', message: shorten(message) };
+}
+
+function refusedInput(error: GraphQLError): AppError {
+  const fault = faultOf(error.message);
+  return new AppError('VALIDATION_FAILED', fault.field === 'query' ? fault.message : `${fault.field}: ${fault.message}`, { details: { fields: [fault] } });
+}
+
+/** Status codes with which Yoga refuses requests before any field runs. */
+function codeOfStatus(error: GraphQLError): ErrorCode | null {
+  const http = error.extensions['http'];
+  const status = typeof http === 'object' && http !== null && 'status' in http ? http.status : undefined;
+  if (status === 413) return 'PAYLOAD_TOO_LARGE';
+  if (status === 405) return 'METHOD_NOT_ALLOWED';
+  if (status === 415) return 'UNSUPPORTED_MEDIA_TYPE';
+  return null;
+}
+
+/** An error of GraphQL itself: the caller's input before execution, ours (a value that no type can hold) during it. */
+function isCallersFault(error: GraphQLError): boolean {
+  return error.path === undefined || argumentPattern.test(error.message);
+}
+
+/** The AppError that a caller is shown for whatever was thrown; null = ours, to be masked. */
+function toAppError(error: unknown): AppError | null {
+  const origin = originOf(error);
+  if (isAppError(origin)) return origin;
+  if (origin instanceof PothosValidationError) return refusedInput(origin);
+  if (!(origin instanceof GraphQLError)) return null;
+  const code = codeOfStatus(origin);
+  if (code) return new AppError(code, origin.message);
+  return isCallersFault(error instanceof GraphQLError ? error : origin) ? refusedInput(origin) : null;
+}
+
+function mask(error: unknown, { requestId, logger }: ErrorScope): AppError {
+  // Somebody who went away has nobody to be told, and stopping is no fault.
+  if (isAbort(originOf(error))) return new AppError('TIMEOUT', 'The operation was stopped.');
+  logger.error({ err: originOf(error), path: error instanceof GraphQLError ? error.path?.join('.') : undefined, requestId }, 'operation failed');
+  return new AppError('INTERNAL', 'Something went wrong on our side.');
+}
+
+/** An error as callers see it: `extensions.code` of the closed list, request id, details; logged when it is ours. */
+export function toWireError(error: unknown, scope: ErrorScope): GraphQLError {
+  if (error instanceof WireError) return error;
+  const shown = toAppError(error) ?? mask(error, scope);
+  const given = error instanceof GraphQLError ? error : undefined;
+  const http = given?.extensions.http;
+  const extensions: ErrorExtensions & Pick<GraphQLErrorExtensions, 'http'> = {
+    code: shown.code,
+    requestId: scope.requestId,
+    ...(shown.details ? { details: shown.details } : {}),
+    ...(shown.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: shown.retryAfterSeconds }),
+    // Yoga reads the response's status here and takes it out before it answers.
+    ...(http === undefined ? {} : { http }),
+  };
+  return new WireError(shown.message, {
+    nodes: given?.nodes ?? null,
+    source: given?.source ?? null,
+    positions: given?.positions ?? null,
+    path: given?.path ?? null,
+    extensions,
+  });
+}
+
+export function toWireResult<R extends { errors?: readonly unknown[] | undefined }>(result: R, scope: ErrorScope): R {
+  return result.errors ? { ...result, errors: result.errors.map((error) => toWireError(error, scope)) } : result;
+}
+
+/** Reads back what `toWireError` wrote, also from an error that came over the wire. */
+export function fromWireError({ message, extensions }: GraphQLError | GraphQLFormattedError): AppError {
+  const { code, details, retryAfterSeconds } = extensions ?? {};
+  return new AppError(known.has(code) ? (code as ErrorCode) : 'INTERNAL', message, {
+    ...(typeof details === 'object' && details !== null ? { details: details as Record<string, unknown> } : {}),
+    ...(typeof retryAfterSeconds === 'number' ? { retryAfterSeconds } : {}),
+  });
+}

@@ -1,0 +1,77 @@
+import type { ServerResponse } from 'node:http';
+import { StopReason } from '../../shared/abort.ts';
+import { AppError } from '../../shared/errors.ts';
+import { isJsonContentType } from '../http/body.ts';
+import { hasCredentialInUrl } from '../http/credential.ts';
+import { httpStatusOf, retryAfterSecondsOf, sendJson } from '../http/error-response.ts';
+import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
+import type { OnRevoked } from '../http/key-watch.ts';
+import type { Graphql } from './create-graphql.ts';
+import { toWireError } from './errors.ts';
+import type { GraphiqlPage } from './graphiql.ts';
+import { watchStall } from './stall.ts';
+
+export type GraphqlHttpOptions = { graphql: Graphql; page: GraphiqlPage; onRevoked: OnRevoked };
+
+const bodyBytesMax = 1024 * 1024;
+
+function sendGraphqlError({ req, res, requestId, logger }: Exchange, error: AppError): void {
+  const retryAfter = retryAfterSecondsOf(error);
+  if (!req.complete) {
+    // The rest of a refused body is thrown away, so that the client gets to read the answer instead of a reset.
+    res.setHeader('connection', 'close');
+    req.resume();
+  }
+  sendJson(res, httpStatusOf[error.code], { errors: [toWireError(error, { requestId, logger })] }, {
+    ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
+    ...(error.code === 'UNAUTHENTICATED' ? { 'www-authenticate': 'Bearer' } : {}),
+  });
+}
+
+function checkRequest({ req, url, principal }: Exchange): void {
+  if (hasCredentialInUrl(url)) {
+    throw new AppError('VALIDATION_FAILED', 'A key is never taken from a URL.', { details: { fields: [{ field: 'query', message: 'holds a key' }] } });
+  }
+  if (principal === null) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
+  if (req.method !== 'POST') return;
+  // Other types are what a foreign page's form can send without being asked first.
+  if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
+    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
+  }
+  if (Number(req.headers['content-length'] ?? 0) > bodyBytesMax) {
+    throw new AppError('PAYLOAD_TOO_LARGE', `The body may have ${bodyBytesMax} bytes at most.`, { details: { max_bytes: bodyBytesMax } });
+  }
+}
+
+/** Aborts when the response is over, however it ended: a finished answer may leave a subscription that nobody reads. */
+function responseSignal(res: ServerResponse): AbortSignal {
+  const over = new AbortController();
+  res.once('close', () => over.abort(new StopReason('caller_gone')));
+  return over.signal;
+}
+
+function wantsPage({ req, url }: Exchange): boolean {
+  return (req.method === 'GET' || req.method === 'HEAD') && !url.searchParams.has('query') && (req.headers.accept ?? '').includes('text/html');
+}
+
+/** Serves `/graphql` over HTTP: operations, subscriptions as server-sent events, and the page for browsers. */
+export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOptions): ExchangeHandler {
+  return async (exchange) => {
+    const { req, res, requestId, principal } = exchange;
+    if (wantsPage(exchange)) {
+      await page.send(exchange);
+      return;
+    }
+    try {
+      checkRequest(exchange);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      sendGraphqlError(exchange, error);
+      return;
+    }
+    const signal = responseSignal(res);
+    if (principal) onRevoked(principal, signal, () => res.destroy());
+    watchStall(res, signal);
+    await graphql.yoga.handleNodeRequestAndResponse(req, res, { principal, requestId, signal });
+  };
+}

@@ -1,0 +1,63 @@
+import type { ExecutionResult } from 'graphql';
+import { AppError, errorCodes, type ErrorCode, type FieldFault } from '../../shared/errors.ts';
+import { fromWireError } from './errors.ts';
+
+export type Outcome<Data> = { ok: true; data: Data } | { ok: false; error: AppError };
+
+const known: ReadonlySet<unknown> = new Set(errorCodes);
+
+function snakeCase(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** `input.maxBytesPerSecond` of a document is `max_bytes_per_second` of a REST body. */
+function plainField(field: string): string {
+  return snakeCase(field.replace(/^input\./, ''));
+}
+
+function plainValidation(error: AppError): AppError {
+  const fields = error.details?.['fields'];
+  if (!Array.isArray(fields)) return error;
+  const faults = (fields as FieldFault[]).map((fault) => ({ field: plainField(fault.field), message: fault.message }));
+  const first = faults[0];
+  const message = first && first.field !== 'query' ? `${first.field}: ${first.message}` : error.message;
+  return new AppError(error.code, message, { details: { ...error.details, fields: faults } });
+}
+
+function isRefusal(value: unknown): value is { __typename: string; code: ErrorCode; message: string; [key: string]: unknown } {
+  if (typeof value !== 'object' || value === null || !('__typename' in value) || !('code' in value) || !('message' in value)) return false;
+  return typeof value.__typename === 'string' && value.__typename.endsWith('Error') && known.has(value.code);
+}
+
+/** Typed facts of a refusal as the details that they were made of. */
+function detailsOf(refusal: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
+  const { __typename, code, message, path, retryAfterSeconds, details, ...typed } = refusal;
+  const facts = Object.entries(typed).filter(([, value]) => value !== null && value !== undefined);
+  const all = { ...(typeof details === 'object' ? details : {}), ...Object.fromEntries(facts.map(([key, value]) => [snakeCase(key), value])) };
+  return Object.keys(all).length > 0 ? all : undefined;
+}
+
+function refusalError(refusal: { code: ErrorCode; message: string; [key: string]: unknown }): AppError {
+  const details = detailsOf(refusal);
+  const retryAfterSeconds = refusal['retryAfterSeconds'];
+  return new AppError(refusal.code, refusal.message, {
+    ...(details ? { details } : {}),
+    ...(typeof retryAfterSeconds === 'number' ? { retryAfterSeconds } : {}),
+  });
+}
+
+/**
+ * What an operation came to, for adapters that have one kind of error: GraphQL errors and the typed refusals of
+ * mutations become the AppError that they were made of, with REST's field names.
+ */
+export function readOutcome<Data>(result: ExecutionResult<Data>): Outcome<Data> {
+  const [first] = result.errors ?? [];
+  if (first) {
+    const error = fromWireError(first);
+    return { ok: false, error: error.code === 'VALIDATION_FAILED' ? plainValidation(error) : error };
+  }
+  const refusal = Object.values(result.data ?? {}).find(isRefusal);
+  if (refusal) return { ok: false, error: refusalError(refusal) };
+  // Without errors there is data: the type leaves that open.
+  return { ok: true, data: result.data as Data };
+}

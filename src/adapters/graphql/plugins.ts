@@ -1,0 +1,87 @@
+import { GraphQLError, type ExecutionResult } from 'graphql';
+import type { Plugin } from 'graphql-yoga';
+import { isAbort } from '../../shared/abort.ts';
+import type { GraphqlContext } from './context.ts';
+import { toWireError, toWireResult, type ErrorScope } from './errors.ts';
+
+export function isStream<T>(value: unknown): value is AsyncIterable<T> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
+}
+
+/** Stops running fields when the caller has gone. */
+export function useCallerSignal(): Plugin<GraphqlContext> {
+  return {
+    onExecute({ args, context }) {
+      Object.assign(args, { signal: context.signal });
+    },
+  };
+}
+
+/** A stream whose failure is its last event instead of a thrown error, which transports answer by breaking off. */
+export function withFinalError(results: AsyncIterable<ExecutionResult>, onError: (error: unknown) => GraphQLError): AsyncIterableIterator<ExecutionResult> {
+  const source = results[Symbol.asyncIterator]();
+  let ended = false;
+  const stream: AsyncIterableIterator<ExecutionResult> = {
+    [Symbol.asyncIterator]: () => stream,
+    async next() {
+      if (ended) return { done: true, value: undefined };
+      try {
+        const result = await source.next();
+        ended = result.done === true;
+        return result;
+      } catch (error) {
+        ended = true;
+        return isAbort(error) ? { done: true, value: undefined } : { done: false, value: { errors: [onError(error)] } };
+      }
+    },
+    async return() {
+      ended = true;
+      await source.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return stream;
+}
+
+export function mapStream<T, R>(source: AsyncIterable<T>, map: (value: T) => R): AsyncIterableIterator<R> {
+  const inner = source[Symbol.asyncIterator]();
+  const stream: AsyncIterableIterator<R> = {
+    [Symbol.asyncIterator]: () => stream,
+    async next() {
+      const result = await inner.next();
+      return result.done ? { done: true, value: undefined } : { done: false, value: map(result.value) };
+    },
+    async return() {
+      await inner.return?.();
+      return { done: true, value: undefined };
+    },
+  };
+  return stream;
+}
+
+/** Errors of subscriptions that run already, on every transport. */
+export function useStreamErrors(scopeOf: (context: GraphqlContext) => ErrorScope): Plugin<GraphqlContext> {
+  return {
+    onSubscribe({ args }) {
+      return {
+        onSubscribeResult({ result, setResult }) {
+          if (!isStream<ExecutionResult>(result)) return;
+          const scope = scopeOf(args.contextValue as GraphqlContext);
+          setResult(withFinalError(result, (error) => toWireError(error, scope)));
+        },
+      };
+    },
+  };
+}
+
+/** The last step of every HTTP answer: whatever failed on the way leaves in the one shape of errors. */
+export function useWireErrors(scopeOf: (serverContext: unknown) => ErrorScope): Plugin {
+  return {
+    onResultProcess({ result, setResult, serverContext }) {
+      if (Array.isArray(result)) return;
+      const scope = scopeOf(serverContext);
+      if (isStream<ExecutionResult>(result)) setResult(mapStream(result, (event) => toWireResult(event, scope)) as typeof result);
+      else if (result) setResult(toWireResult(result as ExecutionResult, scope) as typeof result);
+    },
+  };
+}

@@ -1,0 +1,104 @@
+import type { Server } from 'graphql-ws';
+import type { RawData, WebSocket } from 'ws';
+import type { Principal } from '../../shared/principal.ts';
+import { StopReason } from '../../shared/abort.ts';
+
+/** What the protocol knows of its connection. */
+export type SocketExtra = {
+  channel: SocketChannel;
+  /** Set by the upgrade's headers or by `connection_init`. */
+  principal: Principal | null;
+  /** The upgrade's headers held a key that is not good. */
+  isRefused: boolean;
+};
+
+/** Close codes beside those of the protocol itself. */
+const closeCodes = { tooManyMessages: 4429, tooSlow: 1013, internal: 4500 } as const;
+/** Longer than this apart, and routers between forget the connection. A client that does not answer is cut. */
+const pingEveryMs = 20_000;
+/** How long a client that is told to go may take. */
+const closeGraceMs = 1_000;
+/** Messages of the client whose answers have not been sent yet, above the operations that may run. */
+const messagesInHandMax = 256;
+
+/** One WebSocket: sends no faster than the client reads, and ends clients that do not read at all. */
+export class SocketChannel {
+  readonly #socket: WebSocket;
+  readonly #stalledMsMax: number;
+  readonly #gone = new AbortController();
+  #isAlive = true;
+  #messagesInHand = 0;
+
+  constructor(socket: WebSocket, stalledMsMax: number) {
+    this.#socket = socket;
+    this.#stalledMsMax = stalledMsMax;
+    // 'close' follows; without a listener the error would end the process.
+    socket.on('error', () => undefined);
+    socket.once('close', () => this.#gone.abort(new StopReason('caller_gone')));
+    socket.on('pong', () => (this.#isAlive = true));
+    const pings = setInterval(() => this.#ping(), pingEveryMs);
+    pings.unref();
+    this.signal.addEventListener('abort', () => clearInterval(pings), { once: true });
+  }
+
+  /** Aborts when the socket is closed. */
+  get signal(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  serve(protocol: Server<SocketExtra>, extra: SocketExtra): void {
+    const closed = protocol.opened(
+      {
+        protocol: this.#socket.protocol,
+        send: (text) => this.#send(text),
+        close: (code, reason) => this.close(code ?? closeCodes.internal, reason ?? ''),
+        onMessage: (handler) => this.#socket.on('message', (data) => void this.#receive(data, handler)),
+      },
+      extra,
+    );
+    this.#socket.once('close', (code, reason) => void closed(code, reason.toString()));
+  }
+
+  /** Closes, and cuts the connection when the client does not answer. */
+  close(code: number, reason: string): void {
+    if (this.#gone.signal.aborted) return;
+    this.#socket.close(code, reason.slice(0, 120));
+    const timer = setTimeout(() => this.#socket.terminate(), closeGraceMs);
+    this.signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  }
+
+  #ping(): void {
+    if (!this.#isAlive) return this.#socket.terminate();
+    this.#isAlive = false;
+    if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping();
+    return undefined;
+  }
+
+  async #receive(data: RawData, handler: (text: string) => Promise<void>): Promise<void> {
+    // A client that sends without reading would fill memory with answers.
+    if (this.#messagesInHand >= messagesInHandMax) return this.close(closeCodes.tooManyMessages, 'too many messages at once');
+    this.#messagesInHand += 1;
+    try {
+      await handler((Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer)).toString('utf8'));
+    } catch {
+      // The protocol answers what it foresees; the rest is a socket that went away, or a fault that its hooks have logged.
+      this.close(closeCodes.internal, 'internal error');
+    } finally {
+      this.#messagesInHand -= 1;
+    }
+    return undefined;
+  }
+
+  /** Resolves when the bytes have left this process, so that a stream is pulled no faster than its reader reads. */
+  async #send(text: string): Promise<void> {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => this.close(closeCodes.tooSlow, 'too slow: come back and resume from your last position'), this.#stalledMsMax);
+    const done = (): void => resolve(undefined);
+    this.signal.addEventListener('abort', done, { once: true });
+    this.#socket.send(text, done);
+    await promise;
+    clearTimeout(timer);
+    this.signal.removeEventListener('abort', done);
+  }
+}

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+import { GraphQLError, type ExecutionArgs, type ExecutionResult } from 'graphql';
+import { makeServer, type Context, type Server, type SubscribePayload } from 'graphql-ws';
+import { StopReason } from '../../shared/abort.ts';
+import { AppError } from '../../shared/errors.ts';
+import { bearerKey } from '../http/credential.ts';
+import type { Caller } from './create-graphql.ts';
+import { toWireError } from './errors.ts';
+import { isStream, mapStream } from './plugins.ts';
+import type { GraphqlSocketLimits, GraphqlSocketOptions } from './websocket.ts';
+import type { SocketExtra } from './websocket-channel.ts';
+
+type SocketContext = Context<Record<string, unknown>, SocketExtra>;
+type Enveloped = ReturnType<GraphqlSocketOptions['graphql']['yoga']['getEnveloped']>;
+/** What `onSubscribe` prepares and `execute`, `subscribe` and `onOperation` use. */
+type Prepared = ExecutionArgs & { rootValue: { enveloped: Enveloped; operation: AbortController; caller: Caller } };
+
+const forbidden = 4403;
+
+function headerOf(params: Readonly<Record<string, unknown>>): string | null {
+  const { authorization, Authorization } = params;
+  const value = authorization ?? Authorization;
+  return typeof value === 'string' ? value : null;
+}
+
+class Protocol {
+  readonly #options: GraphqlSocketOptions & { limits: GraphqlSocketLimits };
+
+  constructor(options: GraphqlSocketOptions & { limits: GraphqlSocketLimits }) {
+    this.#options = options;
+  }
+
+  /** A key in the upgrade's headers, or in the first message; false closes with 4403. */
+  async connect({ extra, connectionParams }: SocketContext): Promise<boolean> {
+    const header = headerOf(connectionParams ?? {});
+    if (header !== null) {
+      const key = bearerKey(header);
+      extra.principal = key === null ? null : await this.#options.authenticate(key);
+    } else if (extra.isRefused) {
+      return false;
+    }
+    const { principal, channel } = extra;
+    if (principal === null) return false;
+    this.#options.onRevoked(principal, channel.signal, () => channel.close(forbidden, 'the key is not good any more'));
+    return true;
+  }
+
+  async prepare(context: SocketContext, payload: SubscribePayload): Promise<Prepared | readonly GraphQLError[]> {
+    const { extra } = context;
+    const operation = new AbortController();
+    const signal = AbortSignal.any([extra.channel.signal, operation.signal]);
+    const caller: Caller = { principal: extra.principal, requestId: randomUUID(), signal };
+    try {
+      this.#checkCount(context);
+      const enveloped = this.#options.graphql.yoga.getEnveloped({ ...caller, params: payload });
+      const document = enveloped.parse(payload.query) as ExecutionArgs['document'];
+      const faults = enveloped.validate(enveloped.schema, document) as readonly GraphQLError[];
+      if (faults.length > 0) return this.#wire(faults, caller);
+      return {
+        schema: enveloped.schema,
+        document,
+        operationName: payload.operationName,
+        variableValues: payload.variables,
+        contextValue: await enveloped.contextFactory(),
+        rootValue: { enveloped, operation, caller },
+      };
+    } catch (error) {
+      // Limits throw out of `parse` and `validate`; uncaught they would cost the client its whole socket.
+      return this.#wire([error], caller);
+    }
+  }
+
+  #checkCount({ subscriptions }: SocketContext): void {
+    const { operationsMax } = this.#options.limits;
+    if (Object.keys(subscriptions).length <= operationsMax) return;
+    throw new AppError('RATE_LIMITED', `At most ${operationsMax} operations may run on one socket at once.`, { details: { limit: operationsMax }, retryAfterSeconds: 1 });
+  }
+
+  #wire(errors: readonly unknown[], caller: Caller): readonly GraphQLError[] {
+    const scope = this.#options.graphql.errorScope(caller);
+    return errors.map((error) => toWireError(error, scope));
+  }
+
+  async run(args: Prepared, kind: 'execute' | 'subscribe'): Promise<AsyncIterableIterator<ExecutionResult> | ExecutionResult> {
+    const { enveloped, operation, caller } = args.rootValue;
+    const finish = (result: ExecutionResult): ExecutionResult => (result.errors ? { ...result, errors: this.#wire(result.errors, caller) } : result);
+    try {
+      // Our resolvers know no root value; the prepared things stay behind.
+      const { rootValue: _prepared, ...rest } = args;
+      const result: unknown = await enveloped[kind](rest);
+      if (!isStream<ExecutionResult>(result)) return finish(result as ExecutionResult);
+      return endingWith(mapStream(result, finish), () => operation.abort(new StopReason('caller_gone')));
+    } catch (error) {
+      return { errors: this.#wire([error], caller) };
+    }
+  }
+}
+
+/** A client's `complete` comes as `return()`: the operation's signal ends what waits inside. */
+function endingWith(stream: AsyncIterableIterator<ExecutionResult>, onEnd: () => void): AsyncIterableIterator<ExecutionResult> {
+  const ending: AsyncIterableIterator<ExecutionResult> = {
+    [Symbol.asyncIterator]: () => ending,
+    next: () => stream.next(),
+    async return() {
+      onEnd();
+      return (await stream.return?.()) ?? { done: true, value: undefined };
+    },
+  };
+  return ending;
+}
+
+/** The protocol's server side with our authentication, limits and errors, shared by all sockets. */
+export function createProtocol(options: GraphqlSocketOptions & { limits: GraphqlSocketLimits }): Server<SocketExtra> {
+  const protocol = new Protocol(options);
+  return makeServer<Record<string, unknown>, SocketExtra>({
+    connectionInitWaitTimeout: options.limits.initMsMax,
+    onConnect: (context) => protocol.connect(context),
+    onSubscribe: (context, _id, payload) => protocol.prepare(context, payload),
+    // `prepare` made these arguments; the library's type knows only the common part.
+    execute: (args) => protocol.run(args as Prepared, 'execute') as Promise<ExecutionResult>,
+    subscribe: (args) => protocol.run(args as Prepared, 'subscribe'),
+  });
+}
+
