@@ -5,9 +5,15 @@
 export type JobHandler = (job: { id: string; subjectId: string; attempt: number }, signal: AbortSignal) => Promise<void>;
 
 export type JobQueue = {
-  /** Adds a job for `subjectId`; while one is waiting or active for the same subject, nothing is added. */
+  /**
+   * Adds a job for `subjectId`; while one is waiting or active for the same subject, nothing is added. Never await
+   * it inside an open transaction: where the database has one connection it would wait for itself.
+   */
   enqueue(queue: string, subjectId: string, options?: { priority?: number; startAfterSeconds?: number }): Promise<void>;
-  /** Takes waiting jobs of `subjectId` out and aborts an active one with `reason`, wherever it runs. */
+  /**
+   * Takes waiting jobs of `subjectId` out and aborts an active one, wherever it runs: at once with `reason` itself in
+   * this process, within about a second with a StopReason of the same cause in another.
+   */
   cancel(queue: string, subjectId: string, reason: Error): Promise<void>;
   /**
    * Runs `handler` for up to `concurrency` jobs at once in this process until `stop()`. The signal aborts on

@@ -22,7 +22,8 @@ export type TokenStream = {
   /**
    * Every entry after position `after` (-1 = from the start), in order, first the stored ones, then live, up to
    * the end entry. The reader pulls: one that stops pulling costs nothing but its own place, because entries are
-   * stored once per message and never queued per reader. Ends early when the signal aborts.
+   * stored once per message and never queued per reader. A message without a stream yet is waited for. Ends without the end entry when the
+   * signal aborts, or when the stream has been forgotten meanwhile: the message in the database has the rest.
    */
   read(messageId: string, after: number, signal: AbortSignal): AsyncIterable<StreamEntry>;
 };

@@ -45,6 +45,7 @@ export async function prepareBinaries(options: PrepareOptions): Promise<Postgres
   if (inPlace) return binariesOf(native);
   const copy = await copyNative(native, copyParent);
   if (await canRun(copy, runAs)) return binariesOf(copy);
+  await rm(copy, { recursive: true, force: true });
   throw new EmbeddedPostgresUnavailable(`PostgreSQL's binaries cannot be run from ${native}, nor from a copy in ${copyParent}`);
 }
 

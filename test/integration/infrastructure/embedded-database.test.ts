@@ -12,6 +12,7 @@ import { StateEvent } from '../../../src/shared/persistence/state-event.entity.t
 import { startChildProgram } from '../../support/child-program.ts';
 import { createTemporaryFolder } from '../../support/data-dir.ts';
 import type { TemporaryFolder } from '../../support/data-dir.ts';
+import { eventually } from '../../support/eventually.ts';
 import { createRecordingLogger } from '../../support/recording-logger.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -92,15 +93,33 @@ describe('the embedded PostgreSQL', () => {
     expect(await identifyProcess(before.pid)).toBeNull();
   });
 
-  it('starts again at once after the server itself was killed, with every acknowledged row', async () => {
-    const first = await open();
-    await addRow(first, 'a');
-    await addRow(first, 'b');
+  it('starts again at once after service and server were killed together, with every acknowledged row', async () => {
+    const seeding = await open();
+    await addRow(seeding, 'a');
+    await addRow(seeding, 'b');
+    await seeding.stop(AbortSignal.timeout(10_000));
+    const child = startChildProgram(program, [dataDir]);
+    await child.nextLine();
+    const { pid } = await postmaster();
+    await child.kill('SIGKILL');
+    process.kill(pid, 'SIGKILL');
+    const database = await open();
+    expect((await postmaster()).pid).not.toBe(pid);
+    expect(await database.orm.em.fork().count(StateEvent)).toBe(2);
+    await database.stop(AbortSignal.timeout(10_000));
+  });
+
+  it('starts a server again that ended by itself, where its connections find it', async () => {
+    const logger = createRecordingLogger();
+    const database = await open(logger);
+    await addRow(database);
     const { pid } = await postmaster();
     process.kill(pid, 'SIGKILL');
-    const second = await open();
-    expect(await second.orm.em.fork().count(StateEvent)).toBe(2);
-    await Promise.all([first.stop(AbortSignal.timeout(5_000)), second.stop(AbortSignal.timeout(10_000))]);
+    const count = await eventually('an answer of the new server', () => database.orm.em.fork().count(StateEvent).catch(() => 0));
+    expect(count).toBe(1);
+    expect((await postmaster()).pid).not.toBe(pid);
+    expect(logger.records.map((record) => record.message)).toContain('the database server ended by itself; starting it again');
+    await database.stop(AbortSignal.timeout(10_000));
   });
 
   it('ends an immediate shutdown when its deadline has passed already', async () => {
