@@ -21,7 +21,7 @@ export type ModelSourceFixture = {
   /** Finds nothing. */
   noHit: string;
   /** From now on the server answers everything like this, until the returned function is called. */
-  spoil(how: 'rate_limited' | 'unavailable' | 'gone' | 'silent'): () => void;
+  spoil: (how: 'rate_limited' | 'unavailable' | 'gone' | 'silent') => () => void;
 };
 
 const live = (): AbortSignal => new AbortController().signal;
@@ -60,7 +60,7 @@ function expectSummary(summary: ModelSummary, source: ModelSource): void {
 }
 
 /** The suite that every `ModelSource` passes, built in or not. `open` is called once for each case; `close` after it. */
-export function describeModelSource(name: string, open: () => Promise<ModelSourceFixture & { close(): Promise<void> }>): void {
+export function describeModelSource(name: string, open: () => Promise<ModelSourceFixture & { close: () => Promise<void> }>): void {
   const withFixture = (run: (fixture: ModelSourceFixture) => Promise<void>) => async () => {
     const fixture = await open();
     try {
