@@ -10,6 +10,7 @@ import { readTensors } from './tensors.ts';
 /** What a GGUF file tells about itself; null is what it does not tell. Lengths in tokens or elements, sizes in bytes. */
 export type GgufHeader = {
   version: number;
+  /** `split` in the second and later files of a model in several. */
   architecture: string;
   name: string | null;
   parameterCount: number;
@@ -80,7 +81,9 @@ async function readVersion(cursor: ByteCursor, size: number): Promise<number> {
 type ModelFigures = Omit<GgufHeader, 'version' | 'parameterCount' | 'fileType' | 'quantization' | 'tensorCount' | 'tensorBytes' | 'splitCount'>;
 
 function describeModel(metadata: Metadata): ModelFigures {
-  const architecture = text(metadata, 'general.architecture');
+  // Of a model in several files only the first describes it.
+  const isLaterShard = (figure(metadata, 'split.no') ?? 0) > 0;
+  const architecture = text(metadata, 'general.architecture') ?? (isLaterShard ? 'split' : null);
   if (architecture === null || !/^[\w.-]{1,64}$/.test(architecture)) throw new GgufError('MALFORMED', 'The file does not name its architecture.');
   const own = (key: string): number | null => figure(metadata, `${architecture}.${key}`);
   const blockCount = own('block_count');
