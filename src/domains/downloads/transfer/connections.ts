@@ -63,19 +63,20 @@ export class Connections {
     const onAbort = (): void => controller.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     const slowCheck = setInterval(() => this.#cancelSlow(), slowCheckMs);
-    let first: { error: unknown } | null = null;
+    const failures: unknown[] = [];
     const one = async (): Promise<void> => {
       try {
         await work(controller.signal);
       } catch (error) {
-        first ??= { error };
+        failures.push(error);
         controller.abort(error);
       }
     };
     try {
       await Promise.all(Array.from({ length: count }, one));
       signal.throwIfAborted();
-      if (first) throw (first as { error: unknown }).error as Error;
+      // The first one ended the others.
+      if (failures.length > 0) throw failures[0] as Error;
     } finally {
       clearInterval(slowCheck);
       signal.removeEventListener('abort', onAbort);
@@ -158,20 +159,10 @@ export class Connections {
         if (!this.#rangesHonoured && this.#rangesIgnored >= rangesIgnoredMax) throw new RangesNotSupported();
         return this.#count(error, index);
       case 'expired':
-      case 'missing': {
-        if (location) this.#deps.located.expire(location);
-        const waitMs = this.#count(error, index);
-        const tries = this.#tries.get(index) ?? 0;
-        if (error.kind === 'missing' && tries > 1) throw error;
-        return tries > 1 ? waitMs : 0;
-      }
-      case 'throttled': {
-        const waitMs = error.waitMs ?? this.#count(error, index);
-        if (waitMs > waitInPlaceMaxMs) throw error;
-        if (error.waitMs !== null) this.#count(error, index);
-        if (location) this.#deps.slots.quiet(hostOf(location), waitMs);
-        return 0;
-      }
+      case 'missing':
+        return this.#answerAddress(error, index, location);
+      case 'throttled':
+        return this.#answerThrottled(error, index, location);
       case 'stalled':
       case 'slow':
         this.#count(error, index);
@@ -180,6 +171,23 @@ export class Connections {
       case 'bad_answer':
         return this.#count(error, index);
     }
+  }
+
+  /** The address has run out most likely: a new one is tried at once, and only then is the refusal believed. */
+  #answerAddress(error: TransferFault, index: number, location: FileLocation | undefined): number {
+    if (location) this.#deps.located.expire(location);
+    const isFirst = !this.#tries.has(index);
+    const waitMs = this.#count(error, index);
+    if (isFirst) return 0;
+    if (error.kind === 'missing') throw error;
+    return waitMs;
+  }
+
+  #answerThrottled(error: TransferFault, index: number, location: FileLocation | undefined): number {
+    const waitMs = Math.max(error.waitMs ?? 0, this.#count(error, index));
+    if ((error.waitMs ?? 0) > waitInPlaceMaxMs) throw error;
+    if (location) this.#deps.slots.quiet(hostOf(location), error.waitMs ?? waitMs);
+    return 0;
   }
 
   /** The source could not say where the file is: one answer, however many connections asked for it. */

@@ -50,8 +50,9 @@ export function insufficientStorage(requiredBytes: number, availableBytes: numbe
 export function toStorageError(error: unknown, requiredBytes: number): unknown {
   const code = errnoOf(error);
   if (code === undefined || typeof error !== 'object' || error === null || !('syscall' in error)) return error;
+  const internal = 'message' in error && typeof error.message === 'string' ? error.message : code;
   if (fullCodes.has(code)) return insufficientStorage(requiredBytes, 0, error);
-  return new AppError('INTERNAL', `The models folder cannot be written to (${code}).`, { cause: error, internal: String(error) });
+  return new AppError('INTERNAL', `The models folder cannot be written to (${code}).`, { cause: error, internal });
 }
 
 /** What a caller is told when asking again has not helped. */

@@ -35,12 +35,14 @@ export class TokenBucket {
     if (this.#bytesPerSecond === null) return;
     this.#fill();
     this.#tokens -= bytes;
-    while (this.#tokens < 0) {
-      const limit = this.#bytesPerSecond;
-      if (limit === null) return;
-      await this.#clock.sleep(Math.min(lookAgainMs, Math.max(1, (-this.#tokens / limit) * 1000)), signal);
+    for (let waitMs = this.#debtMs(); waitMs > 0; waitMs = this.#debtMs()) {
+      await this.#clock.sleep(Math.min(lookAgainMs, Math.max(1, waitMs)), signal);
       this.#fill();
     }
+  }
+
+  #debtMs(): number {
+    return this.#bytesPerSecond === null || this.#tokens >= 0 ? 0 : (-this.#tokens / this.#bytesPerSecond) * 1000;
   }
 
   #fill(): void {

@@ -1,0 +1,43 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** Holds its lock until its standard input ends, which it does also when this process is killed. */
+const holdScript = 'echo held; exec cat >/dev/null';
+
+/**
+ * Takes the lock that Hugging Face's own tools take (flock) while they fetch a blob into the shared cache, and resolves
+ * with the function that gives it back. Node has no such call, so the `flock` command holds it. Where there is none
+ * nothing is locked: both sides then fetch the same bytes under names of their own, and the last rename wins.
+ */
+export async function lockBlob(lockPath: string | null, signal: AbortSignal): Promise<() => Promise<void>> {
+  signal.throwIfAborted();
+  const unlocked = (): Promise<void> => Promise.resolve();
+  if (lockPath === null) return unlocked;
+  await mkdir(dirname(lockPath), { recursive: true });
+  const env = { PATH: '/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin', LC_ALL: 'C' };
+  const holder = spawn('flock', ['--exclusive', lockPath, 'sh', '-c', holdScript], { stdio: ['pipe', 'pipe', 'ignore'], env });
+  const ended = new Promise<'ended'>((resolve) => {
+    holder.once('error', () => resolve('ended'));
+    holder.once('exit', () => resolve('ended'));
+  });
+  holder.stdin.on('error', () => undefined);
+  const release = async (): Promise<void> => {
+    holder.stdin.destroy();
+    await ended;
+  };
+  const onAbort = (): void => void holder.kill('SIGTERM');
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    const held = once(holder.stdout, 'data').then(() => 'held' as const, () => 'ended' as const);
+    const outcome = await Promise.race([held, ended]);
+    signal.throwIfAborted();
+    return outcome === 'held' ? release : unlocked;
+  } catch (error) {
+    await release();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
