@@ -1,119 +1,49 @@
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
-import type { Gate } from '../../src/shared/async.ts';
-
-/** What one completion does. Everything not named is what a healthy server does. */
-export type CompletionScript = {
-  tokens?: readonly string[];
-  /** Between two tokens; default 0. */
-  tokenMs?: number;
-  /** The token with this index and all after it wait until the gate opens. */
-  holdBefore?: { index: number; gate: Gate };
-  /** Answers with this instead of a stream. */
-  refuse?: { status: number; body: unknown; headers?: Record<string, string> };
-  /** Accepts the request and never answers. */
-  hang?: boolean;
-  /** Cuts the connection after so many tokens. */
-  cutAfter?: number;
-  /** Sent raw after so many tokens, then the stream goes on. */
-  inject?: { after: number; raw: string };
-  finishReason?: string;
-  /** Leaves out the usage chunk. */
-  noUsage?: boolean;
-  /** Writes all tokens into one TCP segment. */
-  atOnce?: boolean;
-};
-
-export type SeenRequest = { body: Record<string, unknown>; headers: IncomingMessage['headers'] };
+import { once } from 'node:events';
 
 export type OpenAiServer = {
-  readonly baseUrl: string;
-  readonly requests: SeenRequest[];
-  /** Completions whose connection is open. */
-  readonly active: number;
-  /** Completions whose client went away before the end. */
-  readonly abandoned: number;
-  /** The next completions, in order; after them `fallback`. */
-  script(...scripts: CompletionScript[]): void;
-  fallback(script: CompletionScript): void;
-  /** Chooses by the request; wins over both. */
-  scriptBy(choose: ((seen: SeenRequest) => CompletionScript) | null): void;
+  readonly url: string;
+  /** Paths and keys as they came. */
+  readonly requests: { path: string; authorization: string | undefined }[];
+  /** 200 = answers; anything else is what it answers with. */
+  status: number;
+  /** Listens again on the same port after `close`. */
+  reopen(): Promise<void>;
   close(): Promise<void>;
 };
 
-/** A small OpenAI-compatible server on a loopback port: streams scripted tokens and fails as it is told. */
-export async function startOpenAiServer(): Promise<OpenAiServer> {
-  const state = { scripts: [] as CompletionScript[], fallback: {} as CompletionScript, choose: null as ((seen: SeenRequest) => CompletionScript) | null, active: 0, abandoned: 0 };
-  const requests: SeenRequest[] = [];
+/** A server somewhere else that speaks enough of OpenAI's HTTP to be found and used. */
+export async function startOpenAiServer(options: { models?: readonly string[]; apiKey?: string; path?: string } = {}): Promise<OpenAiServer> {
+  const { models = ['first-model', 'second-model'], apiKey, path = '' } = options;
+  const requests: OpenAiServer['requests'] = [];
+  const state = { status: 200 };
   const server = createServer((request, response) => {
-    void (async () => {
-      const chunks: Buffer[] = [];
-      for await (const chunk of request) chunks.push(chunk as Buffer);
-      const seen = { body: JSON.parse(Buffer.concat(chunks).toString('utf8')) as Record<string, unknown>, headers: request.headers };
-      requests.push(seen);
-      const script = state.choose?.(seen) ?? state.scripts.shift() ?? state.fallback;
-      state.active += 1;
-      response.on('close', () => {
-        state.active -= 1;
-        if (!response.writableFinished) state.abandoned += 1;
-      });
-      await play(script, seen, response);
-    })().catch(() => response.destroy());
+    requests.push({ path: request.url ?? '', authorization: request.headers.authorization });
+    const isAllowed = apiKey === undefined || request.headers.authorization === `Bearer ${apiKey}`;
+    const status = !isAllowed ? 401 : request.url === `${path}/v1/models` ? state.status : 404;
+    const body = { object: 'list', data: models.map((id) => ({ id, object: 'model' })) };
+    response.writeHead(status, { 'content-type': 'application/json', connection: 'close' }).end(JSON.stringify(status === 200 ? body : { error: { message: 'no' } }));
   });
-  server.keepAliveTimeout = 60_000;
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
+  const listen = async (port: number): Promise<void> => {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+  };
+  await listen(0);
   const { port } = server.address() as AddressInfo;
   return {
-    baseUrl: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${port}${path}`,
     requests,
-    get active() {
-      return state.active;
+    get status() {
+      return state.status;
     },
-    get abandoned() {
-      return state.abandoned;
+    set status(value) {
+      state.status = value;
     },
-    script: (...scripts) => void state.scripts.push(...scripts),
-    fallback: (script) => void (state.fallback = script),
-    scriptBy: (choose) => void (state.choose = choose),
+    reopen: () => listen(port),
     close: async () => {
       server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
+      if (server.listening) await new Promise((resolve) => server.close(resolve));
     },
   };
 }
-
-async function play(script: CompletionScript, { body }: SeenRequest, response: ServerResponse): Promise<void> {
-  if (script.hang) return;
-  if (script.refuse) {
-    const text = typeof script.refuse.body === 'string' ? script.refuse.body : JSON.stringify(script.refuse.body);
-    response.writeHead(script.refuse.status, { 'content-type': 'application/json', ...script.refuse.headers }).end(text);
-    return;
-  }
-  response.writeHead(200, { 'content-type': 'text/event-stream' });
-  const tokens = script.tokens ?? ['Hello', ' world'];
-  const chunk = (choice: Record<string, unknown>): string => event({ object: 'chat.completion.chunk', model: body['model'], choices: [{ index: 0, ...choice }] });
-  response.write(chunk({ delta: { role: 'assistant', content: null }, finish_reason: null }));
-  if (script.atOnce) response.cork();
-  for (const [index, token] of tokens.entries()) {
-    if (script.cutAfter === index) return void response.destroy();
-    if (script.inject?.after === index) response.write(script.inject.raw);
-    if (script.holdBefore?.index === index) await script.holdBefore.gate.opened;
-    if (script.tokenMs) await delay(script.tokenMs);
-    if (response.destroyed) return;
-    response.write(chunk({ delta: { content: token }, finish_reason: null }));
-  }
-  if (script.atOnce) response.uncork();
-  if (script.cutAfter === tokens.length) return void response.destroy();
-  response.write(chunk({ delta: {}, finish_reason: script.finishReason ?? 'stop' }));
-  if (!script.noUsage) response.write(event({ choices: [], usage: { prompt_tokens: 7, completion_tokens: tokens.length, total_tokens: 7 + tokens.length } }));
-  response.end('data: [DONE]\n\n');
-}
-
-function event(data: unknown): string {
-  return `data: ${JSON.stringify(data)}\n\n`;
-}
-
