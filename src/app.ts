@@ -195,7 +195,7 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
     }),
   };
   const graphql = createGraphqlEndpoint({ services, logger, authenticate, onRevoked });
-  const rest = createRest({ graphql: graphql.graphql, version });
+  const rest = createRest({ graphql: graphql.graphql, onRevoked, version });
   const sockets = createSockets({ graphql: graphql.graphql, authenticate, onRevoked, logger });
   const { host, publicUrls, allowedOrigins } = config.server;
   const server = createHttpServer({

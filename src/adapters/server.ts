@@ -6,8 +6,9 @@ import { isAbort, StopReason } from '../shared/abort.ts';
 import { AppError, isAppError } from '../shared/errors.ts';
 import type { Logger } from '../shared/logger.ts';
 import type { Principal } from '../shared/principal.ts';
+import { discardBody } from './http/body.ts';
 import { credentialOf } from './http/credential.ts';
-import { httpStatusOf, maskedError, sendError, sendJson } from './http/error-response.ts';
+import { httpStatusOf, maskedError, retryAfterSecondsOf, sendError, sendJson, toErrorBody } from './http/error-response.ts';
 import type { Exchange, ExchangeHandler } from './http/exchange.ts';
 import type { Guard } from './http/guard.ts';
 
@@ -69,12 +70,12 @@ function answerCors(req: IncomingMessage, res: ServerResponse, origin: string | 
   res.setHeader('vary', 'Origin');
   if (origin !== null) {
     res.setHeader('access-control-allow-origin', origin);
-    res.setHeader('access-control-expose-headers', 'API-Version, X-Request-Id, Retry-After, Deprecation, Sunset');
+    res.setHeader('access-control-expose-headers', 'API-Version, X-Request-Id, X-Chat-Session-Id, Content-Disposition, Retry-After, Deprecation, Sunset');
   }
   if (req.method !== 'OPTIONS' || req.headers['access-control-request-method'] === undefined) return false;
   if (origin !== null) {
     res.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
-    res.setHeader('access-control-allow-headers', 'Authorization, Content-Type, X-API-Key, X-Request-Id, Last-Event-ID');
+    res.setHeader('access-control-allow-headers', 'Authorization, Content-Type, X-API-Key, X-Request-Id, Last-Event-ID, Idempotency-Key');
     res.setHeader('access-control-max-age', preflightMaxAgeSeconds);
   }
   res.writeHead(204).end();
@@ -120,19 +121,15 @@ class Front {
       if (this.draining && mount.prefix !== '/ready') throw new AppError('SHUTTING_DOWN', 'The service is shutting down.');
       await mount.handle({ req, res, url, requestId, logger, principal: await this.#principal(req), signal: callerSignal(res) });
     } catch (error) {
-      this.#fail(error, { req, res, requestId, logger });
+      await this.#fail(error, { req, res, requestId, logger });
     }
   }
 
-  #fail(error: unknown, context: Pick<Exchange, 'req' | 'res' | 'requestId' | 'logger'>): void {
+  async #fail(error: unknown, context: Pick<Exchange, 'req' | 'res' | 'requestId' | 'logger'>): Promise<void> {
     const { req, res, requestId, logger } = context;
     if (isAbort(error) && (res.destroyed || req.destroyed)) return;
     if (!isAppError(error)) logger.error({ err: error, method: req.method }, 'request failed');
-    if (!req.complete && !res.headersSent) {
-      // The rest of a refused body is thrown away, so that the client gets to read the answer instead of a reset.
-      res.setHeader('connection', 'close');
-      req.resume();
-    }
+    if (!res.headersSent) await discardBody(req, res);
     sendError(res, isAppError(error) ? error : maskedError(requestId));
   }
 
@@ -160,15 +157,30 @@ class Front {
 
 /** Answers an upgrade with an HTTP error and closes the connection. */
 export function refuseUpgrade(socket: Duplex, error: AppError): void {
-  const body = JSON.stringify({ error: { code: error.code, message: error.message } });
-  const status = httpStatusOf[error.code];
-  socket.end(
-    `HTTP/1.1 ${status} Refused\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
+  const body = JSON.stringify(toErrorBody(error));
+  const retryAfter = retryAfterSecondsOf(error);
+  const head = [
+    `HTTP/1.1 ${httpStatusOf[error.code]} Refused`,
+    `x-request-id: ${randomUUID()}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...(error.code === 'UNAUTHENTICATED' ? ['www-authenticate: Bearer'] : []),
+    ...(retryAfter === undefined ? [] : [`retry-after: ${retryAfter}`]),
+    'connection: close',
+  ];
+  // A client that never closes its side would keep the socket.
+  socket.once('finish', () => socket.destroy());
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
+
+/** Other protocols are offered, not demanded (`h2c`): such a request is served as the plain one it is. */
+function wantsWebSocket(req: IncomingMessage): boolean {
+  return req.headers.upgrade?.toLowerCase() === 'websocket';
 }
 
 function createNodeServer(front: Front): Server {
-  const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16 * 1024 }, (req, res) => {
+  const limits = { headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16 * 1024, shouldUpgradeCallback: wantsWebSocket };
+  const server = createServer(limits, (req, res) => {
     void front.handle(req, res);
   });
   server.on('upgrade', (req, socket, head) => {

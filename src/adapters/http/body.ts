@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError, validationFailed } from '../../shared/errors.ts';
 
 export const bodyBytesMax = 1024 * 1024;
@@ -27,6 +27,36 @@ export async function readBody(req: IncomingMessage, signal: AbortSignal): Promi
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, sizeBytes);
+}
+
+/** So much of a refused body is read and thrown away, for so long. */
+const discardedBytesMax = 64 * bodyBytesMax;
+const discardMsMax = 3_000;
+
+/**
+ * Takes what is left of a refused body, so that a client which sends before it reads gets the answer instead of a
+ * reset. One that goes on for too long is answered all the same and cut.
+ */
+export async function discardBody(req: IncomingMessage, res: ServerResponse): Promise<void> {
+  if (req.complete || req.destroyed) return;
+  res.setHeader('connection', 'close');
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  const done = (): void => resolve(undefined);
+  const timer = setTimeout(done, discardMsMax);
+  let sizeBytes = 0;
+  req.on('data', (chunk: Buffer) => {
+    sizeBytes += chunk.byteLength;
+    if (sizeBytes > discardedBytesMax) done();
+  });
+  req.once('end', done);
+  req.once('close', done);
+  try {
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    req.off('end', done);
+    req.off('close', done);
+  }
 }
 
 /** The body as a JSON object; an empty body is an empty object. Encoded bodies are refused, not unpacked. */

@@ -53,7 +53,7 @@ export const httpStatusOf: Record<ErrorCode, number> = {
 };
 
 /** These tell a client to come back, so they always say when. */
-const retryAfterDefaultSeconds: Partial<Record<ErrorCode, number>> = {
+export const retryAfterDefaultSeconds: Partial<Record<ErrorCode, number>> = {
   RATE_LIMITED: 10,
   QUOTA_EXCEEDED: 60,
   OVERLOADED: 2,

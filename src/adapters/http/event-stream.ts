@@ -8,7 +8,7 @@ const stalledMsMax = 30_000;
 
 export type EventStream = {
   /** Resolves once the client has room for more; rejects with the exchange's reason when it has gone. */
-  send(event: { id?: string; data: unknown }): Promise<void>;
+  send(message: { event?: string; id?: string; data: unknown }): Promise<void>;
   end(): void;
 };
 
@@ -38,9 +38,10 @@ export function openEventStream({ res, signal }: Exchange, headers: Readonly<Rec
   }, keepAliveMs);
   res.once('close', () => clearInterval(keepAlive));
   return {
-    async send({ id, data }) {
+    async send({ event, id, data }) {
       signal.throwIfAborted();
-      const hasRoom = res.write(`${id === undefined ? '' : `id: ${id}\n`}data: ${JSON.stringify(data)}\n\n`);
+      const head = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}`;
+      const hasRoom = res.write(`${head}data: ${JSON.stringify(data)}\n\n`);
       if (!hasRoom) await drained(res, signal);
     },
     end() {

@@ -75,7 +75,7 @@ if (known) void open(known); else form.hidden = false;
  * The documentation page. Without a key its status is 401 like every other path below `/api`, but the body is the
  * same page, which asks for the key: a browser cannot send one by itself.
  */
-export function sendDocsPage({ res, principal }: Pick<Exchange, 'res' | 'principal'>, headers: Readonly<Record<string, string>>): void {
+export function sendDocsPage({ res, principal }: Pick<Exchange, 'res' | 'principal'>): void {
   const body = Buffer.from(page, 'utf8');
   res.writeHead(principal ? 200 : 401, {
     'content-type': 'text/html; charset=utf-8',
@@ -83,7 +83,6 @@ export function sendDocsPage({ res, principal }: Pick<Exchange, 'res' | 'princip
     'content-security-policy': contentSecurityPolicy,
     'cache-control': 'no-store',
     ...(!principal && { 'www-authenticate': 'Bearer' }),
-    ...headers,
   });
   res.end(body);
 }

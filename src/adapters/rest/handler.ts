@@ -1,71 +1,109 @@
-import { AppError, isAppError } from '../../shared/errors.ts';
-import { readJsonObject } from '../http/body.ts';
+import { AppError, isAppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
+import type { Principal } from '../../shared/principal.ts';
+import type { Executor } from '../graphql/executor.ts';
+import { discardBody, readJsonObject } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import { maskedError, sendError, sendJson } from '../http/error-response.ts';
+import { openEventStream } from '../http/event-stream.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
+import type { OnRevoked } from '../http/key-watch.ts';
 import { sendDocsPage } from './docs-page.ts';
 import { parseInput, queryObject } from './input.ts';
 import { createMatcher, type Match } from './matcher.ts';
-import type { Answer, Execute, RestRoute, Subscribe } from './route.ts';
-import { parseVersion, versionHeaders, type ApiVersions } from './versions.ts';
+import type { Answer, RestRoute } from './route.ts';
+import { currentVersion, parseVersion, versionHeaders, type ApiVersions } from './versions.ts';
 
-export type Executor = { execute: (exchange: Exchange) => Execute; subscribe: (exchange: Exchange) => Subscribe };
+export type RestHandlerOptions = { routes: readonly RestRoute[]; versions: ApiVersions; executor: Executor; onRevoked: OnRevoked };
 
-export type RestOptions = { routes: readonly RestRoute[]; versions: ApiVersions; executor: Executor; openApi: () => unknown };
+const docsPath = /^\/api(?:\/v(\d+))?\/docs\/?$/;
 
-const docsPaths = new Set(['/docs', '/docs/', '/v1/docs']);
+/** Names that parameters of the query have in the operation documents. */
+const documentNames: Readonly<Record<string, string>> = { first: 'limit', after: 'cursor', query: 'q', search: 'q' };
 
-function requireKey(exchange: Exchange): void {
-  if (exchange.principal === null) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
-}
-
-async function call(match: Match<RestRoute>, exchange: Exchange, options: RestOptions, headers: Readonly<Record<string, string>>): Promise<Answer> {
-  const { route, params } = match;
-  if (hasCredentialInUrl(exchange.url)) {
-    throw new AppError('VALIDATION_FAILED', 'A key is never taken from a URL.', { details: { fields: [{ field: 'query', message: 'holds a key' }] } });
-  }
-  const given = queryObject(exchange.url);
-  const query = route.query ? parseInput(route.query, given) : refuseAny(given);
-  const sent = await readJsonObject(exchange.req, exchange.signal);
-  const body = route.body ? parseInput(route.body, sent) : refuseAny(sent);
-  return await route.handle({ params, query, body, exchange, headers, execute: options.executor.execute(exchange), subscribe: options.executor.subscribe(exchange) });
+function requireKey({ principal }: Exchange): Principal {
+  if (principal === null) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
+  return principal;
 }
 
 function refuseAny(given: Record<string, unknown>): Record<string, never> {
   const names = Object.keys(given);
   if (names.length === 0) return {};
-  throw new AppError('VALIDATION_FAILED', `${names[0] ?? ''}: unknown field`, { details: { fields: names.map((field) => ({ field, message: 'unknown field' })) } });
+  throw validationFailed(names.map((field) => ({ field, message: 'unknown field' })));
 }
 
-/** Serves everything below `/api`: key, then version, then route, then input. */
-export function createRestHandler(options: RestOptions): ExchangeHandler {
+/** Faults name fields as the caller wrote them. */
+function inCallersWords(error: AppError, { query }: RestRoute): AppError {
+  const faults = error.details?.['fields'];
+  if (error.code !== 'VALIDATION_FAILED' || !query || !Array.isArray(faults)) return error;
+  const renamed = (faults as FieldFault[]).map(({ field, message }) => {
+    const name = documentNames[field];
+    return { field: name !== undefined && name in query.shape ? name : field, message };
+  });
+  return renamed.every(({ field }, index) => field === (faults[index] as FieldFault).field) ? error : validationFailed(renamed);
+}
+
+async function call(match: Match<RestRoute>, exchange: Exchange, options: RestHandlerOptions): Promise<Answer> {
+  const { route, params } = match;
+  const { executor, onRevoked } = options;
+  const { req, res, url, signal } = exchange;
+  const given = queryObject(url);
+  const query = route.query ? parseInput(route.query, given) : refuseAny(given);
+  const sent = await readJsonObject(req, signal);
+  const body = route.body ? parseInput(route.body, sent) : refuseAny(sent);
+  const { requestId } = exchange;
+  const principal = requireKey(exchange);
+  const caller = { principal, requestId, signal };
+  try {
+    return await route.handle({
+      params,
+      query,
+      body,
+      exchange,
+      execute: executor.execute(caller),
+      subscribe: executor.subscribe(caller),
+      openStream: (headers) => {
+        onRevoked(principal, signal, () => res.destroy());
+        return openEventStream(exchange, headers);
+      },
+    });
+  } catch (error) {
+    throw isAppError(error) ? inCallersWords(error, route) : error;
+  }
+}
+
+async function answer(exchange: Exchange, options: RestHandlerOptions, match: (method: string, path: string) => Match<RestRoute>): Promise<void> {
+  const { req, res, url } = exchange;
+  requireKey(exchange);
+  const { version, path } = parseVersion(url.pathname, options.versions);
+  for (const [name, value] of Object.entries(versionHeaders(version, options.versions))) res.setHeader(name, value);
+  if (hasCredentialInUrl(url)) throw new AppError('VALIDATION_FAILED', 'A key is never taken from a URL.', { details: { fields: [{ field: 'query', message: 'holds a key' }] } });
+  const result = await call(match(req.method ?? '', path), exchange, options);
+  if ('streamed' in result) return;
+  if (result.body === undefined) res.writeHead(result.status, { 'cache-control': 'no-store' }).end();
+  else sendJson(res, result.status, result.body);
+}
+
+/** A browser cannot send a key when it opens a page, so the page itself asks for one; programs get the usual error. */
+function wantsDocsPage({ req, url, principal }: Exchange, versions: ApiVersions): boolean {
+  const match = docsPath.exec(url.pathname);
+  if (!match || req.method !== 'GET' || !Object.hasOwn(versions, match[1] ?? currentVersion)) return false;
+  return principal !== null || (req.headers.accept ?? '').includes('text/html');
+}
+
+/** Serves everything below `/api`: key, then version, then route, then method, then input. */
+export function createRestHandler(options: RestHandlerOptions): ExchangeHandler {
   const match = createMatcher(options.routes);
   return async (exchange) => {
-    const { req, res, url } = exchange;
-    let headers: Record<string, string> = {};
+    const { req, res, requestId } = exchange;
+    res.setHeader('api-version', currentVersion);
     try {
-      if (req.method === 'GET' && docsPaths.has(url.pathname.slice('/api'.length))) {
-        sendDocsPage(exchange, {});
-        return;
-      }
-      requireKey(exchange);
-      const { version, path } = parseVersion(url.pathname, options.versions);
-      headers = versionHeaders(version, options.versions);
-      if (req.method === 'GET' && path === '/openapi.json') {
-        sendJson(res, 200, options.openApi(), headers);
-        return;
-      }
-      const answer = await call(match(req.method ?? '', path), exchange, options, headers);
-      if ('streamed' in answer) return;
-      if (answer.body === undefined) res.writeHead(answer.status, headers).end();
-      else sendJson(res, answer.status, answer.body, headers);
+      if (wantsDocsPage(exchange, options.versions)) sendDocsPage(exchange);
+      else await answer(exchange, options, match);
     } catch (error) {
       if (!isAppError(error)) throw error;
-      if (!req.complete && !res.headersSent) {
-        headers = { ...headers, connection: 'close' };
-        req.resume();
-      }
-      sendError(res, error.code === 'INTERNAL' ? maskedError(exchange.requestId) : error, headers);
+      if (!res.headersSent) await discardBody(req, res);
+      const allowed = error.code === 'METHOD_NOT_ALLOWED' ? error.details?.['allowed'] : undefined;
+      sendError(res, error.code === 'INTERNAL' ? maskedError(requestId) : error, Array.isArray(allowed) ? { allow: allowed.join(', ') } : {});
     }
   };
 }

@@ -4,16 +4,19 @@ import { modelFormats } from '../../domains/catalog/types.ts';
 import { messageStatuses } from '../../domains/chat/types.ts';
 import { deploymentStatuses, desiredStatuses } from '../../domains/deployments/deployment.machine.ts';
 import { downloadStatuses } from '../../domains/downloads/download.machine.ts';
-import { downloadFileStatuses } from '../../domains/downloads/types.ts';
+import { downloadFileStatuses, overrideRules } from '../../domains/downloads/types.ts';
 import { errorCodes } from '../../shared/errors.ts';
 
 const time = z.iso.datetime();
 const bytes = z.number().int().min(0);
-const storedError = z.object({ code: z.enum(errorCodes), message: z.string() }).nullable();
+const failure = z.object({ code: z.enum(errorCodes), message: z.string() });
+const storedError = failure.nullable();
 
-export const errorBody = z.object({
-  error: z.object({ code: z.enum(errorCodes), message: z.string(), details: z.record(z.string(), z.unknown()).optional() }),
-});
+export const errorBody = z
+  .object({
+    error: z.object({ code: z.enum(errorCodes), message: z.string(), details: z.record(z.string(), z.unknown()).optional() }),
+  })
+  .meta({ id: 'Error' });
 
 export function listOf<T extends z.ZodType>(item: T): z.ZodObject<{ items: z.ZodArray<T>; next_cursor: z.ZodNullable<z.ZodString>; total: z.ZodNullable<z.ZodNumber> }> {
   return z.object({ items: z.array(item), next_cursor: z.string().nullable(), total: z.number().int().nullable() });
@@ -59,13 +62,20 @@ const fit = z.object({
 
 export const modelDetail = model
   .extend({
-    revision: z.string(),
-    readme_markdown: z.string().nullable(),
-    readme_text: z.string().nullable(),
+    description_text: z.string().nullable().describe('The model card as plain text.'),
+    description_markdown: z.string().nullable().describe('The model card as Markdown.'),
+    revision: z.string().nullable(),
     architecture: z.string().nullable(),
     security_status: z.string().nullable(),
     files: z.array(
-      z.object({ path: z.string(), size_bytes: bytes, sha256: z.string().nullable(), format: z.enum(modelFormats), security_status: z.string().nullable() }),
+      z.object({
+        path: z.string(),
+        size_bytes: bytes,
+        digest: z.string().nullable().describe('`sha256:` and the hexadecimal digits, where the source tells it.'),
+        sha256: z.string().nullable().describe('The same digits alone.'),
+        format: z.enum(modelFormats),
+        security_status: z.string().nullable(),
+      }),
     ),
     variants: z.array(
       z.object({
@@ -82,8 +92,10 @@ export const modelDetail = model
   })
   .meta({ id: 'ModelDetail' });
 
+export const modelAnswer = z.object({ model: modelDetail });
+
 export const searchResult = listOf(model).extend({
-  sources: z.array(z.object({ source: z.string(), status: z.enum(['ok', 'stale', 'failed']), cached: z.boolean(), error: storedError.optional() })),
+  sources: z.array(z.object({ source: z.string(), status: z.enum(['ok', 'stale', 'failed']), cached: z.boolean(), error: failure.optional() })),
 });
 
 export const categories = z.object({ items: z.array(z.object({ id: z.string(), name: z.string(), sources: z.array(z.string()) })) });
@@ -94,9 +106,12 @@ export const task = z
     model_id: z.string(),
     revision: z.string().nullable(),
     variant: z.string().nullable(),
+    target: z.enum(['local', 'ollama']),
     status: z.enum(downloadStatuses),
     queue_position: z.number().int().nullable(),
     priority: z.number().int(),
+    max_bytes_per_second: bytes.nullable(),
+    override: z.array(z.enum(overrideRules)),
     total_bytes: bytes.nullable(),
     downloaded_bytes: bytes,
     progress: z.number().min(0).max(1),
@@ -120,6 +135,8 @@ export const deployment = z
     deployment_id: z.uuid(),
     name: z.string(),
     model_id: z.string().nullable(),
+    variant: z.string().nullable(),
+    installed_model_id: z.string().nullable(),
     runtime: z.string(),
     status: z.enum(deploymentStatuses),
     desired_status: z.enum(desiredStatuses),
@@ -169,6 +186,14 @@ export const session = z
   })
   .meta({ id: 'ChatSession' });
 
+const usage = z.object({
+  prompt_tokens: z.number().int().nullable(),
+  completion_tokens: z.number().int(),
+  time_to_first_token_ms: z.number().nullable(),
+  tokens_per_second: z.number().nullable(),
+});
+const finishReason = z.enum(['stop', 'length', 'stopped', 'error']);
+
 export const message = z
   .object({
     message_id: z.uuid(),
@@ -180,13 +205,28 @@ export const message = z
     model_id: z.string().nullable(),
     status: z.enum(messageStatuses),
     parameters: z.record(z.string(), z.unknown()),
-    usage: z
-      .object({ prompt_tokens: z.number().int(), completion_tokens: z.number().int(), time_to_first_token_ms: z.number().nullable(), tokens_per_second: z.number().nullable() })
-      .nullable(),
+    usage: usage.nullable(),
+    finish_reason: finishReason.nullable(),
     error: storedError,
     created_at: time,
+    finished_at: time.nullable(),
   })
   .meta({ id: 'ChatMessage' });
+
+/** What `/ws/chat/stream` and server-sent events send. */
+export const chatStreamObject = z
+  .object({
+    type: z.enum(['start', 'token', 'end', 'error']),
+    request_id: z.string().nullable().optional(),
+    message_id: z.uuid().optional(),
+    deployment_id: z.uuid().nullable().optional(),
+    index: z.number().int().min(-1).optional().describe('Of the piece, counted from 0; otherwise of the last piece up to here, -1 = none.'),
+    text: z.string().optional().describe('On `token` only.'),
+    usage: usage.nullable().optional(),
+    finish_reason: finishReason.nullable().optional(),
+    error: failure.extend({ details: z.record(z.string(), z.unknown()).optional() }).optional().describe('On `error` only.'),
+  })
+  .meta({ id: 'ChatStreamObject' });
 
 export const sessionAnswer = z.object({ session });
 export const sentAnswer = z.object({ session_id: z.uuid(), messages: z.array(message) });

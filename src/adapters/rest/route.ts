@@ -1,27 +1,29 @@
-import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
 import type * as z from 'zod';
-import type { ErrorCode } from '../../shared/errors.ts';
+import { AppError, type ErrorCode } from '../../shared/errors.ts';
+import type { Executor } from '../graphql/executor.ts';
+import type { EventStream } from '../http/event-stream.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { Method } from './matcher.ts';
-
-/** Runs one of our own operation documents for the caller; throws AppError for typed and for GraphQL errors alike. */
-export type Execute = <Data, Variables extends Record<string, unknown>>(document: TypedDocumentNode<Data, Variables>, variables: Variables) => Promise<Data>;
-/** The same for a subscription. Ends quietly when the exchange's signal aborts. */
-export type Subscribe = <Data, Variables extends Record<string, unknown>>(document: TypedDocumentNode<Data, Variables>, variables: Variables) => Promise<AsyncIterable<Data>>;
 
 export type Call<Query, Body> = {
   params: Readonly<Record<string, string>>;
   query: Query;
   body: Body;
   exchange: Exchange;
-  execute: Execute;
-  subscribe: Subscribe;
-  /** To be sent with an answer that the route writes itself. */
-  headers: Readonly<Record<string, string>>;
+  /** Runs an operation document for the caller; throws the AppError of whatever went wrong. */
+  execute: ReturnType<Executor['execute']>;
+  subscribe: ReturnType<Executor['subscribe']>;
+  /** Answers as server-sent events from here on; errors are thrown before. Ends when the key stops being good. */
+  openStream: (headers?: Readonly<Record<string, string>>) => EventStream;
 };
 
 /** `streamed`: the route has written the response itself. */
 export type Answer = { status: number; body: unknown } | { streamed: true };
+
+/** What a route answers instead of JSON when it is asked to. */
+export type StreamAnswer = { description: string; schema: z.ZodType };
+
+export type HeaderInput = { name: string; description: string };
 
 export type RestRoute = {
   method: Method;
@@ -32,11 +34,14 @@ export type RestRoute = {
   summary: string;
   query: z.ZodObject | null;
   body: z.ZodObject | null;
-  /** Success status and schema; null = no body. */
-  status: number;
+  /** Statuses of success; the same schema for each. */
+  statuses: readonly number[];
+  /** Null = no body. */
   response: z.ZodType | null;
-  /** Content type of the success answer when it is not JSON. */
-  contentType?: string;
+  /** Content types of the success answer when it is a file. */
+  contentTypes?: readonly string[];
+  stream?: StreamAnswer;
+  headers?: readonly HeaderInput[];
   errors: readonly ErrorCode[];
   handle: (call: Call<unknown, unknown>) => Promise<Answer>;
 };
@@ -52,4 +57,24 @@ export function defineRoute<Q extends z.ZodObject, B extends z.ZodObject>(defini
   const { handle, query, body, ...rest } = definition;
   // The one place where the parsed values lose their static type on the way through the table.
   return { ...rest, query: query ?? null, body: body ?? null, handle: handle as RestRoute['handle'] };
+}
+
+/** The payload of a mutation; its refusals have been thrown by the executor. */
+export function payloadOf<Result extends { __typename: string }, Name extends Result['__typename']>(result: Result, name: Name): Extract<Result, { __typename: Name }> {
+  if (result.__typename !== name) throw new Error(`${name} expected, got ${result.__typename}`);
+  return result as Extract<Result, { __typename: Name }>;
+}
+
+/** What a query with a nullable root has found. */
+export function found<T>(value: T | null | undefined, code: ErrorCode, message: string): T {
+  if (value === null || value === undefined) throw new AppError(code, message);
+  return value;
+}
+
+export const idempotencyHeader: HeaderInput = { name: 'Idempotency-Key', description: 'The same key again answers with the first result instead of doing it twice.' };
+
+/** The caller's own key for "the same request again". */
+export function idempotencyKeyOf({ req }: Pick<Exchange, 'req'>): string | null {
+  const given = req.headers['idempotency-key'];
+  return typeof given === 'string' ? given : null;
 }

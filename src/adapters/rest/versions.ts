@@ -13,7 +13,7 @@ export type ApiVersions = Readonly<Record<string, ApiVersion>>;
 export const currentVersion = '1';
 export const apiVersions: ApiVersions = { '1': { deprecatedAt: null, sunsetAt: null } };
 
-const versionPattern = /^\/api\/v(\d+)(\/.*|$)/;
+const versionPattern = /^\/api\/v(\d[^/]*)(\/.*|$)/;
 
 /** `/api/v1/models/search` and `/api/models/search` alike are `{version: '1', path: '/models/search'}`. */
 export function parseVersion(pathname: string, versions: ApiVersions): { version: string; path: string } {

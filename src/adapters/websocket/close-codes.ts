@@ -1,5 +1,6 @@
 /** Close codes of `/ws/*`; the 44xx ones mean what they mean in graphql-transport-ws. */
 export const closeCodes = {
+  done: 1000,
   goingAway: 1001,
   policy: 1008,
   internal: 1011,
@@ -8,5 +9,6 @@ export const closeCodes = {
   badRequest: 4400,
   unauthenticated: 4401,
   forbidden: 4403,
+  notFound: 4404,
   authTimeout: 4408,
 } as const;

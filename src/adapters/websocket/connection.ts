@@ -10,6 +10,13 @@ const stalledMsMax = 30_000;
 const drainPollMs = 50;
 const pingIntervalMs = 30_000;
 
+function closeCodeOf({ code }: AppError): number {
+  if (code === 'UNAUTHENTICATED') return closeCodes.unauthenticated;
+  if (code === 'FORBIDDEN') return closeCodes.forbidden;
+  if (code === 'INTERNAL') return closeCodes.internal;
+  return code.endsWith('NOT_FOUND') ? closeCodes.notFound : closeCodes.badRequest;
+}
+
 /**
  * One accepted `/ws/*` socket. Sending waits while the peer is behind, so a producer that awaits `send` never
  * queues more than one message for a client that stopped reading, and the client is cut in the end.
@@ -48,8 +55,7 @@ export class Connection {
   }
 
   closeFor(error: AppError): void {
-    const code = error.code === 'UNAUTHENTICATED' ? closeCodes.unauthenticated : error.code === 'FORBIDDEN' ? closeCodes.forbidden : closeCodes.badRequest;
-    this.close(code, error.code);
+    this.close(closeCodeOf(error), error.code);
   }
 
   #ping(): void {

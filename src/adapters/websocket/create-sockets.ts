@@ -1,0 +1,26 @@
+import type { Logger } from '../../shared/logger.ts';
+import type { Principal } from '../../shared/principal.ts';
+import type { Graphql } from '../graphql/create-graphql.ts';
+import { createExecutor } from '../graphql/executor.ts';
+import type { OnRevoked } from '../http/key-watch.ts';
+import type { UpgradeMount } from '../server.ts';
+import { createSocketAcceptor } from './accept.ts';
+import { chatStreamSocket } from './chat-stream.ts';
+import { downloadProgressSocket } from './download-progress.ts';
+
+export type SocketsOptions = {
+  /** Runs the operation documents. */
+  graphql: Pick<Graphql, 'execute' | 'subscribe'>;
+  authenticate: (credential: string) => Promise<Principal | null>;
+  onRevoked: OnRevoked;
+  logger: Logger;
+};
+
+export type Sockets = { upgrades: readonly UpgradeMount[]; /** Tells every client to come back later. */ close(): void };
+
+/** `/ws/download-progress` and `/ws/chat/stream`. */
+export function createSockets({ graphql, authenticate, onRevoked, logger }: SocketsOptions): Sockets {
+  const executor = createExecutor(graphql);
+  const acceptor = createSocketAcceptor({ routes: [downloadProgressSocket(executor), chatStreamSocket(executor)], authenticate, onRevoked, logger });
+  return { upgrades: [{ prefix: '/ws', handle: acceptor.handle }], close: () => acceptor.close() };
+}
