@@ -100,7 +100,7 @@ export class Supervisor {
     await this.#commands.run('', async () => {
       this.#wish = 'stopped';
       await this.#deps.repository.patch(this.id, { desiredStatus: 'stopped' });
-      await this.#change(this.#loop ? 'stopping' : 'stopped', {}, 'asked for');
+      await this.#change(this.#loop ? 'stopping' : 'stopped', this.#loop ? {} : nothingRuns, 'asked for');
       // Without a loop this ends nothing.
       this.#abort('stopped');
     });
@@ -218,7 +218,7 @@ export class Supervisor {
 
   async #rest(): Promise<Next> {
     const isKept = this.#closing && this.#wish === 'running';
-    await this.#change('stopped', { endpoint: null, handle: null }, isKept ? 'the service ends' : 'asked for');
+    await this.#change('stopped', nothingRuns, isKept ? 'the service ends' : 'asked for');
     return this.#closing || this.#wish === 'stopped' ? { type: 'done' } : { type: 'again' };
   }
 
@@ -231,7 +231,7 @@ export class Supervisor {
     if (!runtime) return this.#fail({ code: 'RUNTIME_UNAVAILABLE', message: `There is no runtime ${row.runtime} any more.` }, {});
     if (!deploymentMachine.canGo(row.status, 'starting')) await this.#change('pending', {}, 'to be started');
     const run = row.runs + 1;
-    const left = await this.#change('starting', { runs: run, endpoint: null, handle: null, startedAt: null });
+    const left = await this.#change('starting', { ...nothingRuns, runs: run, startedAt: null });
     signal.throwIfAborted();
     if (left === null) throw new Error(`deployment ${this.id} could not enter starting from ${row.status}`);
     const open = await logs.openRun(this.id, run);
@@ -295,7 +295,7 @@ export class Supervisor {
     const now = this.#deps.clock.now();
     const decision = decideRestart(restartPolicyOf(row.config, runtime), outcome, row.recentFailures, now);
     const { code, signal, reason } = outcome.exit;
-    const patch: StatePatch = { endpoint: null, handle: null, lastExit: { code, signal, reason, at: now.toISOString() }, error: outcome.error };
+    const patch: StatePatch = { ...nothingRuns, lastExit: { code, signal, reason, at: now.toISOString() }, error: outcome.error };
     open.log.say(outcome.clean ? 'info' : 'error', outcome.error.message);
     if (decision.action === 'end') {
       this.#wish = 'stopped';
@@ -353,4 +353,5 @@ export class Supervisor {
   }
 }
 
+const nothingRuns = { endpoint: null, handle: null };
 const freshCounts = { restarts: 0, recentFailures: [] as readonly string[] };
