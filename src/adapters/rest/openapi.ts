@@ -39,7 +39,7 @@ class Components {
 
   /** The schema as JSON Schema, its named parts moved to `components.schemas`. */
   add(schema: z.ZodType, io: 'input' | 'output'): Json {
-    const text = JSON.stringify(z.toJSONSchema(schema, { target: 'draft-2020-12', io, unrepresentable: 'any' }));
+    const text = JSON.stringify(z.toJSONSchema(schema, { target: 'draft-2020-12', io, unrepresentable: 'any', override: tidy(io) }));
     const { $defs, $schema: _dialect, ...rest } = JSON.parse(text.replaceAll('"#/$defs/', '"#/components/schemas/')) as Json & { $defs?: Record<string, Json> };
     for (const [name, part] of Object.entries($defs ?? {})) this.#define(name, part);
     const { id, ...own } = rest;
@@ -51,6 +51,17 @@ class Components {
   #define(name: string, { id: _id, ...schema }: Json): void {
     this.schemas[name] = schema;
   }
+}
+
+/**
+ * What a reader of the document does not need: a format's own pattern, and the promise that an answer never gets
+ * a further field.
+ */
+function tidy(io: 'input' | 'output'): (context: { jsonSchema: z.core.JSONSchema.BaseSchema }) => void {
+  return ({ jsonSchema }) => {
+    if (jsonSchema.format !== undefined) delete jsonSchema.pattern;
+    if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+  };
 }
 
 function pathParameters(path: string): Json[] {
