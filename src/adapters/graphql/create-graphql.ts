@@ -59,11 +59,6 @@ function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchem
   });
 }
 
-function argsFor(enveloped: ReturnType<YogaServerInstance<ServerContext, GraphqlContext>['getEnveloped']>, document: DocumentNode, variables: Variables) {
-  const { schema, contextFactory } = enveloped;
-  return { schema, document, variableValues: variables, contextFactory };
-}
-
 /** The schema with everything around it that every transport shares. */
 export function createGraphql(options: GraphqlOptions): Graphql {
   const schema = buildSchema();
@@ -71,10 +66,10 @@ export function createGraphql(options: GraphqlOptions): Graphql {
   const yoga = createServer(options, schema, errorScope);
 
   async function run(document: DocumentNode, variables: Variables, caller: Caller, kind: 'execute' | 'subscribe'): Promise<unknown> {
-    const enveloped = yoga.getEnveloped({ ...caller });
-    const { contextFactory, ...args } = argsFor(enveloped, document, variables);
     try {
-      return await enveloped[kind]({ ...args, contextValue: await contextFactory() });
+      const enveloped = yoga.getEnveloped({ ...caller });
+      const contextValue: unknown = await enveloped.contextFactory();
+      return await enveloped[kind]({ schema, document, variableValues: variables, contextValue });
     } catch (error) {
       return { errors: [toWireError(error, errorScope(caller))] };
     }

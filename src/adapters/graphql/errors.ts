@@ -11,7 +11,8 @@ export type ErrorExtensions = { code: ErrorCode; requestId: string; details?: Re
 
 const known: ReadonlySet<unknown> = new Set(errorCodes);
 /** `Variable "$input" got invalid value 5 at "input.priority"; Int cannot ...` */
-const variablePattern = /^Variable "\$([^"]+)"(?: got invalid value [\s\S]*?)?(?: at "([^"]+)")?(?:; | of )([\s\S]*)$/;
+const variablePattern = /^Variable "\$([^"]+)" got invalid value (?:[\s\S]*? at "([^"]+)"|[\s\S]*?); ([\s\S]*)$/;
+const requiredPattern = /^(?:Variable "\$([^"]+)"|Argument "([^"]+)") of (?:required|non-null) type /;
 const argumentPattern = /^Argument "([^"]+)" ([\s\S]*)$/;
 /** A refused value is repeated in messages of graphql-js; an answer needs no more of it than this. */
 const messageMax = 500;
@@ -31,6 +32,8 @@ function originOf(error: unknown): unknown {
 }
 
 function faultOf(message: string): FieldFault {
+  const required = requiredPattern.exec(message);
+  if (required) return { field: required[1] ?? required[2] ?? 'query', message: 'is required' };
   const variable = variablePattern.exec(message);
   if (variable) return { field: variable[2] ?? variable[1] ?? 'variables', message: shorten(variable[3] ?? message) };
   const argument = argumentPattern.exec(message);
@@ -66,7 +69,9 @@ function toAppError(error: unknown): AppError | null {
   if (!(origin instanceof GraphQLError)) return null;
   const code = codeOfStatus(origin);
   if (code) return new AppError(code, origin.message);
-  return isCallersFault(error instanceof GraphQLError ? error : origin) ? refusedInput(origin) : null;
+  // The outermost one says which variable or argument it is about.
+  const outer = error instanceof GraphQLError ? error : origin;
+  return isCallersFault(outer) ? refusedInput(outer) : null;
 }
 
 function mask(error: unknown, { requestId, logger }: ErrorScope): AppError {

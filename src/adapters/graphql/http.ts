@@ -72,6 +72,6 @@ export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOp
     const signal = responseSignal(res);
     if (principal) onRevoked(principal, signal, () => res.destroy());
     watchStall(res, signal);
-    await graphql.yoga.handleNodeRequestAndResponse(req, res, { principal, requestId, signal });
+    await graphql.yoga.handle(req, res, { principal, requestId, signal });
   };
 }

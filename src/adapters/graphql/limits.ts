@@ -24,7 +24,7 @@ export function useDocumentLimits(limits: GraphqlLimits): Plugin {
     maxTokens: { n: limits.tokensMax },
     // Knows nothing of the size of lists; the cost below does.
     costLimit: { enabled: false },
-  }) as Plugin;
+  });
 }
 
 /** Only the operation that runs, with all fragments: the library takes the first of a document. */

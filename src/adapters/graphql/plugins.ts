@@ -1,4 +1,5 @@
-import { GraphQLError, type ExecutionResult } from 'graphql';
+import type { GraphQLError} from 'graphql';
+import { type ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { isAbort } from '../../shared/abort.ts';
 import type { GraphqlContext } from './context.ts';
@@ -66,7 +67,7 @@ export function useStreamErrors(scopeOf: (context: GraphqlContext) => ErrorScope
       return {
         onSubscribeResult({ result, setResult }) {
           if (!isStream<ExecutionResult>(result)) return;
-          const scope = scopeOf(args.contextValue as GraphqlContext);
+          const scope = scopeOf(args.contextValue);
           setResult(withFinalError(result, (error) => toWireError(error, scope)));
         },
       };

@@ -76,7 +76,7 @@ export class SocketChannel {
 
   async #receive(data: RawData, handler: (text: string) => Promise<void>): Promise<void> {
     // A client that sends without reading would fill memory with answers.
-    if (this.#messagesInHand >= messagesInHandMax) return this.close(closeCodes.tooManyMessages, 'too many messages at once');
+    if (this.#messagesInHand >= messagesInHandMax) { this.close(closeCodes.tooManyMessages, 'too many messages at once'); return; }
     this.#messagesInHand += 1;
     try {
       await handler((Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer)).toString('utf8'));

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { GraphQLError, type ExecutionArgs, type ExecutionResult } from 'graphql';
+import type { GraphQLError} from 'graphql';
+import { type ExecutionArgs, type ExecutionResult } from 'graphql';
 import { makeServer, type Context, type Server, type SubscribePayload } from 'graphql-ws';
 import { StopReason } from '../../shared/abort.ts';
 import { AppError } from '../../shared/errors.ts';

@@ -7,7 +7,6 @@ export const textMax = { query: 500, name: 200, pattern: 500, message: 1_000_000
 export const listMax = 100;
 
 /** Controls other than tab and line breaks never belong into a name. */
-// eslint-disable-next-line no-control-regex -- that is what is looked for
 const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
 
 const nul = /\u0000/;

@@ -86,18 +86,21 @@ function toCreateApiKey({ name, owner, role: given, scopes, expiresAt }: typeof 
   return { name, owner, role: given, ...(scopes ? { scopes } : {}), ...(expiresAt ? { expiresAt } : {}) };
 }
 
-builder.queryFields((t) => ({
-  apiKeys: t.field({
+builder.queryField('apiKeys', (t) =>
+  t.field({
     type: [ApiKey],
     authScopes: { role },
     description: 'All keys, without their secrets.',
     resolve: async (_root, _args, { services }) => [...(await services.access.listKeys())],
   }),
-  viewer: t.field({ type: Viewer, authScopes: { role: 'VIEWER' }, description: 'Who asks.', resolve: (_root, _args, context) => principalOf(context) }),
-}));
+);
 
-builder.mutationFields((t) => ({
-  createApiKey: t.field({
+builder.queryField('viewer', (t) =>
+  t.field({ type: Viewer, authScopes: { role: 'VIEWER' }, description: 'Who asks.', resolve: (_root, _args, context) => principalOf(context) }),
+);
+
+builder.mutationField('createApiKey', (t) =>
+  t.field({
     type: secretPayload('CreateApiKey', 'createApiKey'),
     authScopes: { role },
     description: 'Makes a key. Its secret is shown this once.',
@@ -105,7 +108,10 @@ builder.mutationFields((t) => ({
     errors: resultOf('CreateApiKey', [ConflictError]),
     resolve: (_root, { input }, context) => outcomeOf(() => context.services.access.createKey(toCreateApiKey(input), principalOf(context))),
   }),
-  revokeApiKey: t.field({
+);
+
+builder.mutationField('revokeApiKey', (t) =>
+  t.field({
     type: payloadOf('RevokeApiKey', 'key', ApiKey),
     authScopes: { role },
     description: 'Makes a key stop working at once; what it has open is closed.',
@@ -113,7 +119,10 @@ builder.mutationFields((t) => ({
     errors: resultOf('RevokeApiKey', [NotFoundError, InvalidStateError]),
     resolve: (_root, { input }, context) => outcomeOf(async () => ({ key: await context.services.access.revokeKey(toUuid('ApiKey', input.keyId), principalOf(context)) })),
   }),
-  rotateApiKey: t.field({
+);
+
+builder.mutationField('rotateApiKey', (t) =>
+  t.field({
     type: secretPayload('RotateApiKey', 'rotateApiKey'),
     authScopes: { role },
     description: 'Gives a key a new secret; the old one stops working at once.',
@@ -121,4 +130,4 @@ builder.mutationFields((t) => ({
     errors: resultOf('RotateApiKey', [NotFoundError, InvalidStateError]),
     resolve: (_root, { input }, context) => outcomeOf(() => context.services.access.rotateKey(toUuid('ApiKey', input.keyId), principalOf(context))),
   }),
-}));
+);

@@ -57,84 +57,90 @@ builder.node(Model, {
     createdAt: t.expose('createdAt', { type: 'DateTime', nullable: true, description: 'When it was published.' }),
     updatedAt: t.expose('updatedAt', { type: 'DateTime', nullable: true, description: 'When it was last changed.' }),
     url: t.exposeString('url', { nullable: true, description: 'Its page for people.' }),
-    revision: t.field({
-      type: 'String',
-      nullable: true,
-      complexity: { field: lookUpCost, multiplier: 1 },
-      description: 'Commit or manifest digest that files and variants belong to; looked up.',
-      resolve: async (model, _args, context) => (await inFull(model, context)).revision,
-    }),
-    architecture: t.field({
-      type: 'String',
-      nullable: true,
-      complexity: { field: lookUpCost, multiplier: 1 },
-      description: 'Family of the network, e.g. `llama`; looked up.',
-      resolve: async (model, _args, context) => (await inFull(model, context)).architecture,
-    }),
-    readmeMarkdown: t.field({
-      type: 'String',
-      nullable: true,
-      complexity: { field: lookUpCost, multiplier: 1 },
-      description: 'The model card as Markdown; looked up.',
-      resolve: async (model, _args, context) => (await inFull(model, context)).readmeMarkdown,
-    }),
-    readmeText: t.field({
-      type: 'String',
-      nullable: true,
-      complexity: { field: lookUpCost, multiplier: 1 },
-      description: 'The model card as plain text; looked up.',
-      resolve: async (model, _args, context) => (await inFull(model, context)).readmeText,
-    }),
-    securityStatus: t.field({
-      type: SecurityStatus,
-      nullable: true,
-      complexity: { field: lookUpCost, multiplier: 1 },
-      description: 'The source\'s worst verdict on its files; looked up.',
-      resolve: async (model, _args, context) => (await inFull(model, context)).securityStatus,
-    }),
-    files: t.field({
-      type: [ModelFile],
-      nullable: true,
-      complexity: { field: lookUpCost, multiplier: 10 },
-      description: 'Its files; looked up.',
-      resolve: async (model, _args, context) => [...(await inFull(model, context)).files],
-    }),
-    variants: t.field({
-      type: [ModelVariant],
-      nullable: true,
-      complexity: { field: lookUpCost, multiplier: 10 },
-      description: 'The ways to take it, each with its memory estimate and fit on this machine; looked up.',
-      resolve: async (model, _args, context) => [...(await inFull(model, context)).variants],
-    }),
-    isInstalled: t.loadable({
-      type: 'Boolean',
-      description: 'Some variant of it lies on this disk.',
-      load: async (ids: string[], { services }) => {
-        const installed = new Set((await services.installed.findByModels(ids)).map((model) => model.modelId));
-        return ids.map((id) => installed.has(id));
-      },
-      resolve: (model) => model.id,
-    }),
-    installed: t.loadableGroup({
-      type: InstalledModel,
-      description: 'Its variants on this disk.',
-      load: async (ids: string[], { services }) => [...(await services.installed.findByModels(ids))],
-      group: (installed) => installed.modelId,
-      resolve: (model) => model.id,
-    }),
-    downloads: t.loadableGroup({
-      type: DownloadTask,
-      description: `Its newest download tasks, at most ${relatedMax}.`,
-      load: async (ids: string[], { services }) => [...(await services.downloads.listByModels(ids, relatedMax))],
-      group: (task) => task.modelId,
-      resolve: (model) => model.id,
-    }),
-    deployments: t.loadableGroup({
-      type: Deployment,
-      description: `Its newest deployments, at most ${relatedMax}.`,
-      load: async (ids: string[], { services }) => [...(await services.deployments.listByModels(ids, relatedMax))],
-      group: (deployment) => deployment.modelId ?? '',
-      resolve: (model) => model.id,
-    }),
   }),
 });
+
+builder.objectFields(Model, (t) => ({
+  revision: t.field({
+    type: 'String',
+    nullable: true,
+    complexity: { field: lookUpCost, multiplier: 1 },
+    description: 'Commit or manifest digest that files and variants belong to; looked up.',
+    resolve: async (model, _args, context) => (await inFull(model, context)).revision,
+  }),
+  architecture: t.field({
+    type: 'String',
+    nullable: true,
+    complexity: { field: lookUpCost, multiplier: 1 },
+    description: 'Family of the network, e.g. `llama`; looked up.',
+    resolve: async (model, _args, context) => (await inFull(model, context)).architecture,
+  }),
+  readmeMarkdown: t.field({
+    type: 'String',
+    nullable: true,
+    complexity: { field: lookUpCost, multiplier: 1 },
+    description: 'The model card as Markdown; looked up.',
+    resolve: async (model, _args, context) => (await inFull(model, context)).readmeMarkdown,
+  }),
+  readmeText: t.field({
+    type: 'String',
+    nullable: true,
+    complexity: { field: lookUpCost, multiplier: 1 },
+    description: 'The model card as plain text; looked up.',
+    resolve: async (model, _args, context) => (await inFull(model, context)).readmeText,
+  }),
+  securityStatus: t.field({
+    type: SecurityStatus,
+    nullable: true,
+    complexity: { field: lookUpCost, multiplier: 1 },
+    description: 'The source\'s worst verdict on its files; looked up.',
+    resolve: async (model, _args, context) => (await inFull(model, context)).securityStatus,
+  }),
+  files: t.field({
+    type: [ModelFile],
+    nullable: true,
+    complexity: { field: lookUpCost, multiplier: 10 },
+    description: 'Its files; looked up.',
+    resolve: async (model, _args, context) => [...(await inFull(model, context)).files],
+  }),
+  variants: t.field({
+    type: [ModelVariant],
+    nullable: true,
+    complexity: { field: lookUpCost, multiplier: 10 },
+    description: 'The ways to take it, each with its memory estimate and fit on this machine; looked up.',
+    resolve: async (model, _args, context) => [...(await inFull(model, context)).variants],
+  }),
+}));
+
+builder.objectFields(Model, (t) => ({
+  isInstalled: t.loadable({
+    type: 'Boolean',
+    description: 'Some variant of it lies on this disk.',
+    load: async (ids: string[], { services }) => {
+      const installed = new Set((await services.installed.findByModels(ids)).map((model) => model.modelId));
+      return ids.map((id) => installed.has(id));
+    },
+    resolve: (model) => model.id,
+  }),
+  installed: t.loadableGroup({
+    type: InstalledModel,
+    description: 'Its variants on this disk.',
+    load: async (ids: string[], { services }) => [...(await services.installed.findByModels(ids))],
+    group: (installed) => installed.modelId,
+    resolve: (model) => model.id,
+  }),
+  downloads: t.loadableGroup({
+    type: DownloadTask,
+    description: `Its newest download tasks, at most ${relatedMax}.`,
+    load: async (ids: string[], { services }) => [...(await services.downloads.listByModels(ids, relatedMax))],
+    group: (task) => task.modelId,
+    resolve: (model) => model.id,
+  }),
+  deployments: t.loadableGroup({
+    type: Deployment,
+    description: `Its newest deployments, at most ${relatedMax}.`,
+    load: async (ids: string[], { services }) => [...(await services.deployments.listByModels(ids, relatedMax))],
+    group: (deployment) => deployment.modelId ?? '',
+    resolve: (model) => model.id,
+  }),
+}));

@@ -22,8 +22,8 @@ builder.objectField(ModelConnection, 'sources', (t) =>
   }),
 );
 
-builder.queryFields((t) => ({
-  models: t.field({
+builder.queryField('models', (t) =>
+  t.field({
     type: ModelConnection,
     authScopes: { role },
     complexity: pageCost,
@@ -57,7 +57,10 @@ builder.queryFields((t) => ({
       return { ...toConnection({ ...result, items: [...result.items] }, args), sources: result.sources };
     },
   }),
-  model: t.field({
+);
+
+builder.queryField('model', (t) =>
+  t.field({
     type: Model,
     nullable: true,
     authScopes: { role },
@@ -66,16 +69,22 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'Model id or global id.' }) },
     resolve: (_root, { id }, { services, signal }) => services.catalog.get(toModelIdText(id), signal),
   }),
-  modelCategories: t.field({
+);
+
+builder.queryField('modelCategories', (t) =>
+  t.field({
     type: [ModelCategory],
     authScopes: { role },
     description: 'What a search can be narrowed to.',
     resolve: async (_root, _args, { services, signal }) => [...(await services.catalog.categories(signal))],
   }),
-  modelSources: t.field({
+);
+
+builder.queryField('modelSources', (t) =>
+  t.field({
     type: [ModelSource],
     authScopes: { role },
     description: 'The places where models are found, and whether they answer.',
     resolve: (_root, _args, { services }) => [...services.catalog.sources()],
   }),
-}));
+);

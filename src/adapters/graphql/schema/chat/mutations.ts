@@ -138,8 +138,8 @@ async function collect(chunks: AsyncIterable<string>): Promise<string> {
 
 const sendErrors = [NotFoundError, InvalidStateError, ConflictError, UnavailableError];
 
-builder.mutationFields((t) => ({
-  createChatSession: t.field({
+builder.mutationField('createChatSession', (t) =>
+  t.field({
     type: payloadOf('CreateChatSession', 'session', ChatSession),
     authScopes: { role },
     description: 'Begins a session.',
@@ -148,7 +148,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, context) =>
       outcomeOf(async () => ({ session: await context.services.chat.createSession(toSessionFields(input), principalOf(context), context.signal) })),
   }),
-  updateChatSession: t.field({
+);
+
+builder.mutationField('updateChatSession', (t) =>
+  t.field({
     type: payloadOf('UpdateChatSession', 'session', ChatSession),
     authScopes: { role },
     description: 'Changes a session.',
@@ -157,7 +160,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, context) =>
       outcomeOf(async () => ({ session: await context.services.chat.updateSession(toUuid('ChatSession', input.sessionId), toSessionFields(input), principalOf(context)) })),
   }),
-  deleteChatSession: t.field({
+);
+
+builder.mutationField('deleteChatSession', (t) =>
+  t.field({
     type: DeletedSession,
     authScopes: { role },
     description: 'Removes a session; unfinished answers are stopped first.',
@@ -170,7 +176,10 @@ builder.mutationFields((t) => ({
         return { sessionId };
       }),
   }),
-  sendChatMessage: t.field({
+);
+
+builder.mutationField('sendChatMessage', (t) =>
+  t.field({
     type: sentPayload('SendChatMessage', 'sendChatMessage'),
     authScopes: { role },
     description: 'Says something in a session; each deployment begins to answer.',
@@ -178,7 +187,10 @@ builder.mutationFields((t) => ({
     errors: resultOf('SendChatMessage', sendErrors),
     resolve: (_root, { input }, context) => outcomeOf(() => send(input, context)),
   }),
-  regenerateChatMessage: t.field({
+);
+
+builder.mutationField('regenerateChatMessage', (t) =>
+  t.field({
     type: sentPayload('RegenerateChatMessage', 'regenerateChatMessage'),
     authScopes: { role },
     description: 'Writes a further answer beside the given one.',
@@ -189,7 +201,10 @@ builder.mutationFields((t) => ({
       return outcomeOf(() => context.services.chat.regenerate(toUuid('ChatMessage', input.messageId), parameters, principalOf(context), context.signal));
     },
   }),
-  editChatMessage: t.field({
+);
+
+builder.mutationField('editChatMessage', (t) =>
+  t.field({
     type: sentPayload('EditChatMessage', 'editChatMessage'),
     authScopes: { role },
     description: 'Says a message in other words beside the old one, and gets new answers.',
@@ -198,7 +213,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, context) =>
       outcomeOf(() => context.services.chat.edit(toUuid('ChatMessage', input.messageId), input.message, principalOf(context), context.signal)),
   }),
-  stopChatMessage: t.field({
+);
+
+builder.mutationField('stopChatMessage', (t) =>
+  t.field({
     type: payloadOf('StopChatMessage', 'chatMessage', ChatMessage),
     authScopes: { role },
     description: 'Ends an answer; the text up to then stays.',
@@ -207,7 +225,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, context) =>
       outcomeOf(async () => ({ chatMessage: await context.services.chat.stop(toUuid('ChatMessage', input.messageId), principalOf(context), context.signal) })),
   }),
-  exportChatSession: t.field({
+);
+
+builder.mutationField('exportChatSession', (t) =>
+  t.field({
     type: ExportedSession,
     authScopes: { role },
     description: 'A session as a file.',
@@ -219,4 +240,4 @@ builder.mutationFields((t) => ({
         return { fileName: exported.fileName, contentType: exported.contentType, content: await collect(exported.chunks) };
       }),
   }),
-}));
+);

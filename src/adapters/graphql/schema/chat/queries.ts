@@ -21,8 +21,8 @@ const ChatSessionUpdate = builder.objectRef<SessionNews>('ChatSessionUpdate').im
   }),
 });
 
-builder.queryFields((t) => ({
-  chatSessions: t.field({
+builder.queryField('chatSessions', (t) =>
+  t.field({
     type: ChatSessionConnection,
     authScopes: { role },
     complexity: pageCost,
@@ -33,7 +33,10 @@ builder.queryFields((t) => ({
       return toConnection(await context.services.chat.listSessions(filter, toPageRequest(args), principalOf(context)), args);
     },
   }),
-  chatSession: t.field({
+);
+
+builder.queryField('chatSession', (t) =>
+  t.field({
     type: ChatSession,
     nullable: true,
     authScopes: { role },
@@ -41,10 +44,10 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'Plain UUID or global id.' }) },
     resolve: (_root, { id }, context) => context.services.chat.getSession(toUuid('ChatSession', id), principalOf(context)),
   }),
-}));
+);
 
-builder.subscriptionFields((t) => ({
-  chatStream: t.field({
+builder.subscriptionField('chatStream', (t) =>
+  t.field({
     type: ChatStreamEvent,
     authScopes: { role },
     complexity: { field: 1, multiplier: 1 },
@@ -60,7 +63,10 @@ builder.subscriptionFields((t) => ({
     },
     resolve: (event) => event,
   }),
-  chatSessionUpdated: t.field({
+);
+
+builder.subscriptionField('chatSessionUpdated', (t) =>
+  t.field({
     type: ChatSessionUpdate,
     authScopes: { role },
     complexity: { field: 1, multiplier: 1 },
@@ -74,4 +80,4 @@ builder.subscriptionFields((t) => ({
     },
     resolve: (news) => news,
   }),
-}));
+);

@@ -79,44 +79,47 @@ builder.node(Deployment, {
     error: t.expose('error', { type: Failure, nullable: true, description: 'Why it failed.' }),
     createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was made.' }),
     startedAt: t.expose('startedAt', { type: 'DateTime', nullable: true, description: 'When its engine was last started.' }),
-    logs: t.field({
-      type: LogLineConnection,
-      nullable: true,
-      complexity: pageCost,
-      description: 'What its engine and this service wrote about it, oldest first.',
-      args: {
-        ...pageArgs,
-        tail: t.arg.int({ description: `Only the last lines, 1 to ${logTailMax}.`, validate: wholeNumber(1, logTailMax) }),
-        since: t.arg({ type: 'DateTime', description: 'Only lines from this time on.' }),
-        until: t.arg({ type: 'DateTime', description: 'Only lines up to this time.' }),
-        level: t.arg({ type: LogLevel, description: 'Only lines that matter at least this much.' }),
-        search: t.arg.string({ description: 'Only lines with this text in them, in upper or lower case.', validate: trimmedText(textMax.query) }),
-      },
-      resolve: async (deployment, args, { services, signal }) => {
-        const { limit, cursor } = toPageRequest(args);
-        const query = {
-          // A tail longer than the page would be cut at the wrong end.
-          limit: args.tail ? Math.max(limit, args.tail) : limit,
-          ...(cursor === undefined ? {} : { cursor }),
-          ...(args.tail ? { tail: args.tail } : {}),
-          ...(args.since ? { since: args.since } : {}),
-          ...(args.until ? { until: args.until } : {}),
-          ...(args.level ? { level: args.level } : {}),
-          ...(args.search ? { search: args.search } : {}),
-        };
-        const page = await services.deployments.logs(deployment.id, query, signal);
-        return toConnection({ ...page, cursors: page.items.map((line) => line.cursor) }, args);
-      },
-    }),
-    events: t.field({
-      type: DeploymentEventConnection,
-      nullable: true,
-      complexity: pageCost,
-      description: 'Its changes of state, newest first.',
-      args: pageArgs,
-      resolve: async (deployment, args, { services }) => toConnection(await services.deployments.events(deployment.id, toPageRequest(args)), args),
-    }),
   }),
 });
+
+builder.objectFields(Deployment, (t) => ({
+  logs: t.field({
+    type: LogLineConnection,
+    nullable: true,
+    complexity: pageCost,
+    description: 'What its engine and this service wrote about it, oldest first.',
+    args: {
+      ...pageArgs,
+      tail: t.arg.int({ description: `Only the last lines, 1 to ${logTailMax}.`, validate: wholeNumber(1, logTailMax) }),
+      since: t.arg({ type: 'DateTime', description: 'Only lines from this time on.' }),
+      until: t.arg({ type: 'DateTime', description: 'Only lines up to this time.' }),
+      level: t.arg({ type: LogLevel, description: 'Only lines that matter at least this much.' }),
+      search: t.arg.string({ description: 'Only lines with this text in them, in upper or lower case.', validate: trimmedText(textMax.query) }),
+    },
+    resolve: async (deployment, args, { services, signal }) => {
+      const { limit, cursor } = toPageRequest(args);
+      const query = {
+        // A tail longer than the page would be cut at the wrong end.
+        limit: args.tail ? Math.max(limit, args.tail) : limit,
+        ...(cursor === undefined ? {} : { cursor }),
+        ...(args.tail ? { tail: args.tail } : {}),
+        ...(args.since ? { since: args.since } : {}),
+        ...(args.until ? { until: args.until } : {}),
+        ...(args.level ? { level: args.level } : {}),
+        ...(args.search ? { search: args.search } : {}),
+      };
+      const page = await services.deployments.logs(deployment.id, query, signal);
+      return toConnection({ ...page, cursors: page.items.map((line) => line.cursor) }, args);
+    },
+  }),
+  events: t.field({
+    type: DeploymentEventConnection,
+    nullable: true,
+    complexity: pageCost,
+    description: 'Its changes of state, newest first.',
+    args: pageArgs,
+    resolve: async (deployment, args, { services }) => toConnection(await services.deployments.events(deployment.id, toPageRequest(args)), args),
+  }),
+}));
 
 export const DeploymentConnection = connectionOf('Deployment', Deployment, 'deployments');

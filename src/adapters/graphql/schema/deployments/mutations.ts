@@ -60,8 +60,8 @@ function toStartDeployment(input: typeof StartDeploymentInput.$inferInput): Star
   };
 }
 
-builder.mutationFields((t) => ({
-  startDeployment: t.field({
+builder.mutationField('startDeployment', (t) =>
+  t.field({
     type: payloadOf('StartDeployment', 'deployment', Deployment),
     authScopes: { role },
     description: 'Runs an installed model, or a stopped deployment again. Answers at once; follow it with `deploymentStatus`.',
@@ -70,7 +70,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, context) =>
       outcomeOf(async () => ({ deployment: await context.services.deployments.start(toStartDeployment(input), principalOf(context), context.signal) })),
   }),
-  stopDeployment: t.field({
+);
+
+builder.mutationField('stopDeployment', (t) =>
+  t.field({
     type: payloadOf('StopDeployment', 'deployment', Deployment),
     authScopes: { role },
     description: 'Stops a deployment; running answers are finished first.',
@@ -79,7 +82,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services, signal }) =>
       outcomeOf(async () => ({ deployment: await services.deployments.stop(toUuid('Deployment', input.deploymentId), signal) })),
   }),
-  restartDeployment: t.field({
+);
+
+builder.mutationField('restartDeployment', (t) =>
+  t.field({
     type: payloadOf('RestartDeployment', 'deployment', Deployment),
     authScopes: { role },
     description: 'Stops a deployment and starts it again.',
@@ -88,7 +94,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services, signal }) =>
       outcomeOf(async () => ({ deployment: await services.deployments.restart(toUuid('Deployment', input.deploymentId), signal) })),
   }),
-  updateDeployment: t.field({
+);
+
+builder.mutationField('updateDeployment', (t) =>
+  t.field({
     type: payloadOf('UpdateDeployment', 'deployment', Deployment),
     authScopes: { role },
     description: 'Changes the name or the config of a deployment.',
@@ -99,7 +108,10 @@ builder.mutationFields((t) => ({
       return outcomeOf(async () => ({ deployment: await services.deployments.update(toUuid('Deployment', input.deploymentId), change, signal) }));
     },
   }),
-  deleteDeployment: t.field({
+);
+
+builder.mutationField('deleteDeployment', (t) =>
+  t.field({
     type: payloadOf('DeleteDeployment', 'deployment', Deployment),
     authScopes: { role },
     description: 'Stops a deployment and removes it with its log.',
@@ -108,4 +120,4 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services, signal }) =>
       outcomeOf(async () => ({ deployment: await services.deployments.delete(toUuid('Deployment', input.deploymentId), signal) })),
   }),
-}));
+);

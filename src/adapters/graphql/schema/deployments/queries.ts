@@ -38,8 +38,8 @@ const DeploymentFitInput = builder.inputType('DeploymentFitInput', {
   }),
 });
 
-builder.queryFields((t) => ({
-  deployments: t.field({
+builder.queryField('deployments', (t) =>
+  t.field({
     type: DeploymentConnection,
     authScopes: { role },
     complexity: pageCost,
@@ -54,7 +54,10 @@ builder.queryFields((t) => ({
       return toConnection(await services.deployments.list(filter, toPageRequest(args)), args);
     },
   }),
-  deployment: t.field({
+);
+
+builder.queryField('deployment', (t) =>
+  t.field({
     type: Deployment,
     nullable: true,
     authScopes: { role },
@@ -62,13 +65,19 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'Plain UUID or global id.' }) },
     resolve: (_root, { id }, { services }) => services.deployments.get(toUuid('Deployment', id)),
   }),
-  deploymentRuntimes: t.field({
+);
+
+builder.queryField('deploymentRuntimes', (t) =>
+  t.field({
     type: [DeploymentRuntime],
     authScopes: { role },
     description: 'What can run models here, and whether it can be used now.',
     resolve: async (_root, _args, { services, signal }) => [...(await services.deployments.runtimes(signal))],
   }),
-  deploymentFit: t.field({
+);
+
+builder.queryField('deploymentFit', (t) =>
+  t.field({
     type: FitEstimate,
     nullable: true,
     authScopes: { role },
@@ -81,10 +90,10 @@ builder.queryFields((t) => ({
         signal,
       ),
   }),
-}));
+);
 
-builder.subscriptionFields((t) => ({
-  deploymentStatus: t.field({
+builder.subscriptionField('deploymentStatus', (t) =>
+  t.field({
     type: Deployment,
     authScopes: { role },
     complexity: { field: 1, multiplier: 1 },
@@ -97,7 +106,10 @@ builder.subscriptionFields((t) => ({
     },
     resolve: (deployment) => deployment,
   }),
-  deploymentLogs: t.field({
+);
+
+builder.subscriptionField('deploymentLogs', (t) =>
+  t.field({
     type: DeploymentLogEvent,
     authScopes: { role },
     complexity: { field: 1, multiplier: 1 },
@@ -116,4 +128,4 @@ builder.subscriptionFields((t) => ({
     },
     resolve: (event) => event,
   }),
-}));
+);

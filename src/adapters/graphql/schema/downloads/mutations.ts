@@ -111,8 +111,8 @@ async function removeTask(downloads: Downloads, input: typeof RemoveDownloadTask
   }
 }
 
-builder.mutationFields((t) => ({
-  startDownload: t.field({
+builder.mutationField('startDownload', (t) =>
+  t.field({
     type: StartDownloadPayload,
     authScopes: { role },
     description: 'Fetches a model. The same again while it is unfinished answers with the same download.',
@@ -120,7 +120,10 @@ builder.mutationFields((t) => ({
     errors: resultOf('StartDownload', [NotFoundError, ModelRefusedError, InsufficientStorageError, ModelDoesNotFitError, ConflictError, InvalidStateError, UnavailableError]),
     resolve: (_root, { input }, context) => outcomeOf(() => context.services.downloads.start(toStartDownload(input), principalOf(context), context.signal)),
   }),
-  pauseDownload: t.field({
+);
+
+builder.mutationField('pauseDownload', (t) =>
+  t.field({
     type: payloadOf('PauseDownload', 'task', DownloadTask),
     authScopes: { role },
     description: 'Holds a download; what is here of it stays.',
@@ -128,7 +131,10 @@ builder.mutationFields((t) => ({
     errors: resultOf('PauseDownload', stateErrors),
     resolve: (_root, { input }, { services, signal }) => outcomeOf(async () => ({ task: await services.downloads.pause(toUuid('DownloadTask', input.taskId), signal) })),
   }),
-  resumeDownload: t.field({
+);
+
+builder.mutationField('resumeDownload', (t) =>
+  t.field({
     type: payloadOf('ResumeDownload', 'task', DownloadTask),
     authScopes: { role },
     description: 'Lets a paused download go on where it was.',
@@ -136,7 +142,10 @@ builder.mutationFields((t) => ({
     errors: resultOf('ResumeDownload', [...stateErrors, InsufficientStorageError]),
     resolve: (_root, { input }, { services, signal }) => outcomeOf(async () => ({ task: await services.downloads.resume(toUuid('DownloadTask', input.taskId), signal) })),
   }),
-  cancelDownload: t.field({
+);
+
+builder.mutationField('cancelDownload', (t) =>
+  t.field({
     type: payloadOf('CancelDownload', 'task', DownloadTask),
     authScopes: { role },
     description: 'Ends a download and removes what is here of it.',
@@ -144,7 +153,10 @@ builder.mutationFields((t) => ({
     errors: resultOf('CancelDownload', stateErrors),
     resolve: (_root, { input }, { services, signal }) => outcomeOf(async () => ({ task: await services.downloads.cancel(toUuid('DownloadTask', input.taskId), signal) })),
   }),
-  retryDownload: t.field({
+);
+
+builder.mutationField('retryDownload', (t) =>
+  t.field({
     type: payloadOf('RetryDownload', 'task', DownloadTask),
     authScopes: { role },
     description: 'Tries a failed or cancelled download again, from what is left of it.',
@@ -152,7 +164,10 @@ builder.mutationFields((t) => ({
     errors: resultOf('RetryDownload', [...stateErrors, InsufficientStorageError, ConflictError]),
     resolve: (_root, { input }, { services, signal }) => outcomeOf(async () => ({ task: await services.downloads.retry(toUuid('DownloadTask', input.taskId), signal) })),
   }),
-  prioritizeDownload: t.field({
+);
+
+builder.mutationField('prioritizeDownload', (t) =>
+  t.field({
     type: payloadOf('PrioritizeDownload', 'task', DownloadTask),
     authScopes: { role },
     description: 'Moves a download in the queue.',
@@ -161,7 +176,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services, signal }) =>
       outcomeOf(async () => ({ task: await services.downloads.prioritize(toUuid('DownloadTask', input.taskId), input.priority, signal) })),
   }),
-  removeDownloadTask: t.field({
+);
+
+builder.mutationField('removeDownloadTask', (t) =>
+  t.field({
     type: payloadOf('RemoveDownloadTask', 'task', DownloadTask),
     authScopes: { role },
     description: 'Forgets an ended download, on demand with the model that it installed.',
@@ -170,7 +188,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services, signal }) =>
       outcomeOf(async () => ({ task: await removeTask(services.downloads, input, signal) })),
   }),
-  deleteInstalledModel: t.field({
+);
+
+builder.mutationField('deleteInstalledModel', (t) =>
+  t.field({
     type: payloadOf('DeleteInstalledModel', 'installedModel', InstalledModel),
     authScopes: { role },
     description: 'Removes a model from this disk; files that another one shares stay.',
@@ -179,7 +200,10 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services, signal }) =>
       outcomeOf(async () => ({ installedModel: await services.installed.delete(toUuid('InstalledModel', input.installedModelId), signal) })),
   }),
-  refreshModel: t.field({
+);
+
+builder.mutationField('refreshModel', (t) =>
+  t.field({
     type: payloadOf('RefreshModel', 'model', Model),
     authScopes: { role },
     description: 'Looks a model up at its source, past everything that was kept from earlier.',
@@ -187,4 +211,4 @@ builder.mutationFields((t) => ({
     errors: resultOf('RefreshModel', [NotFoundError, ModelRefusedError, UnavailableError]),
     resolve: (_root, { input }, { services, signal }) => outcomeOf(async () => ({ model: await services.catalog.refresh(input.modelId, signal) })),
   }),
-}));
+);

@@ -12,8 +12,8 @@ const role = 'VIEWER';
 const DownloadTaskConnection = connectionOf('DownloadTask', DownloadTask, 'downloads');
 const InstalledModelConnection = connectionOf('InstalledModel', InstalledModel, 'installed models');
 
-builder.queryFields((t) => ({
-  downloadTasks: t.field({
+builder.queryField('downloadTasks', (t) =>
+  t.field({
     type: DownloadTaskConnection,
     authScopes: { role },
     complexity: pageCost,
@@ -28,7 +28,10 @@ builder.queryFields((t) => ({
       return toConnection(await services.downloads.list(filter, toPageRequest(args)), args);
     },
   }),
-  downloadTask: t.field({
+);
+
+builder.queryField('downloadTask', (t) =>
+  t.field({
     type: DownloadTask,
     nullable: true,
     authScopes: { role },
@@ -36,7 +39,10 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'Plain UUID or global id.' }) },
     resolve: (_root, { id }, { services }) => services.downloads.get(toUuid('DownloadTask', id)),
   }),
-  installedModels: t.field({
+);
+
+builder.queryField('installedModels', (t) =>
+  t.field({
     type: InstalledModelConnection,
     authScopes: { role },
     complexity: pageCost,
@@ -44,7 +50,10 @@ builder.queryFields((t) => ({
     args: pageArgs,
     resolve: async (_root, args, { services }) => toConnection(await services.installed.list(toPageRequest(args)), args),
   }),
-  installedModel: t.field({
+);
+
+builder.queryField('installedModel', (t) =>
+  t.field({
     type: InstalledModel,
     nullable: true,
     authScopes: { role },
@@ -56,16 +65,19 @@ builder.queryFields((t) => ({
       return found;
     },
   }),
-  storage: t.field({
+);
+
+builder.queryField('storage', (t) =>
+  t.field({
     type: Storage,
     authScopes: { role },
     description: 'Folders, disks and the room on them.',
     resolve: async (_root, _args, { services }) => ({ volumes: await services.installed.volumes() }),
   }),
-}));
+);
 
-builder.subscriptionFields((t) => ({
-  downloadProgress: t.field({
+builder.subscriptionField('downloadProgress', (t) =>
+  t.field({
     type: DownloadProgressEvent,
     authScopes: { role },
     complexity: { field: 1, multiplier: 1 },
@@ -77,4 +89,4 @@ builder.subscriptionFields((t) => ({
     },
     resolve: (event) => event,
   }),
-}));
+);

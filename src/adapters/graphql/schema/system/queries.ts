@@ -9,14 +9,17 @@ const secondsMax = 3600;
 /** Samples in an answer: two hours at one each minute, with room. */
 const historyMultiplier = 100;
 
-builder.queryFields((t) => ({
-  systemResources: t.field({
+builder.queryField('systemResources', (t) =>
+  t.field({
     type: SystemResources,
     authScopes: { role },
     description: 'What is used now; at most 2 s old.',
     resolve: (_root, _args, { services, signal }) => services.system.resources(signal),
   }),
-  systemResourceHistory: t.field({
+);
+
+builder.queryField('systemResourceHistory', (t) =>
+  t.field({
     type: [SystemResources],
     authScopes: { role },
     complexity: { field: 1, multiplier: historyMultiplier },
@@ -27,16 +30,19 @@ builder.queryFields((t) => ({
     },
     resolve: (_root, { since, resolution }, { services }) => [...services.system.history(since, resolution)],
   }),
-  serverInfo: t.field({
+);
+
+builder.queryField('serverInfo', (t) =>
+  t.field({
     type: ServerInfo,
     authScopes: { role },
     description: 'What this service is.',
     resolve: (_root, _args, { services }) => services.serverInfo(),
   }),
-}));
+);
 
-builder.subscriptionFields((t) => ({
-  systemResources: t.field({
+builder.subscriptionField('systemResources', (t) =>
+  t.field({
     type: SystemResources,
     authScopes: { role },
     complexity: { field: 1, multiplier: 1 },
@@ -45,4 +51,4 @@ builder.subscriptionFields((t) => ({
     subscribe: (_root, { interval }, { services, signal }) => openStream((inner) => services.system.watch(interval, inner), { signal, startsAtOnce: false }),
     resolve: (sample) => sample,
   }),
-}));
+);

@@ -1,0 +1,68 @@
+import type { GraphqlEndpoint } from '../../src/adapters/graphql/create-endpoint.ts';
+import { createGraphqlEndpoint } from '../../src/adapters/graphql/create-endpoint.ts';
+import type { GraphqlSocketLimits } from '../../src/adapters/graphql/websocket.ts';
+import { createGuard } from '../../src/adapters/http/guard.ts';
+import { createKeyWatch } from '../../src/adapters/http/key-watch.ts';
+import { createHttpServer } from '../../src/adapters/server.ts';
+import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
+import { systemClock } from '../../src/infrastructure/system-clock.ts';
+import { createWorld, type World } from './domain-doubles/doubles.ts';
+import { createRecordingLogger } from './recording-logger.ts';
+
+export type GraphqlAnswer = { status: number; headers: Headers; body: { data?: Record<string, unknown> | null; errors?: WireError[] } };
+export type WireError = { message: string; path?: (string | number)[]; extensions: { code: string; requestId: string; details?: Record<string, unknown> } };
+
+export type GraphqlBench = {
+  url: string;
+  wsUrl: string;
+  world: World;
+  endpoint: GraphqlEndpoint;
+  events: InProcessEventBus;
+  logger: ReturnType<typeof createRecordingLogger>;
+  /** Asks as ADMIN unless another key is given; null = none. */
+  ask(query: string, variables?: Record<string, unknown>, key?: string | null): Promise<GraphqlAnswer>;
+  post(body: string, headers: Record<string, string>): Promise<Response>;
+  close(): Promise<void>;
+};
+
+/** The endpoint behind the real front, with doubles of the domains behind it. */
+export async function startGraphqlBench(socketLimits: Partial<GraphqlSocketLimits> = {}): Promise<GraphqlBench> {
+  const world = createWorld();
+  const logger = createRecordingLogger();
+  const events = new InProcessEventBus({ clock: systemClock });
+  const { access } = world.services;
+  const watch = createKeyWatch({ events, access, logger });
+  const authenticate = (credential: string) => access.authenticate(credential);
+  const endpoint = createGraphqlEndpoint({ services: world.services, logger, authenticate, onRevoked: watch.onRevoked, socketLimits });
+  const server = createHttpServer({
+    guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: [] }),
+    authenticate,
+    http: endpoint.http,
+    upgrades: endpoint.upgrades,
+    logger,
+    observe: () => {},
+  });
+  const { port } = await server.listen('127.0.0.1', 0);
+  const url = `http://127.0.0.1:${port}/graphql`;
+  const post = (body: string, headers: Record<string, string>) => fetch(url, { method: 'POST', body, headers });
+  return {
+    url,
+    wsUrl: `ws://127.0.0.1:${port}/graphql`,
+    world,
+    endpoint,
+    events,
+    logger,
+    post,
+    async ask(query, variables = {}, key = world.keyOf('ADMIN')) {
+      const headers = { 'content-type': 'application/json', ...(key === null ? {} : { authorization: `Bearer ${key}` }) };
+      const response = await post(JSON.stringify({ query, variables }), headers);
+      return { status: response.status, headers: response.headers, body: (await response.json()) as GraphqlAnswer['body'] };
+    },
+    async close() {
+      watch.close();
+      endpoint.close();
+      await server.close(AbortSignal.timeout(500));
+      await events.close();
+    },
+  };
+}
