@@ -4,6 +4,9 @@ import type { ModelFile, ModelFormat, ModelVariant } from './types.ts';
 
 export type VariantFiles = Pick<ModelVariant, 'name' | 'format' | 'quantization' | 'files' | 'sizeBytes'>;
 
+/** Formats that are taken as a whole repository, under their own name. */
+const wholeFormats = ['safetensors', 'mlx', 'pytorch', 'onnx'] as const;
+
 type Member = { file: ModelFile; name: GgufName };
 
 function sizeOf(files: readonly ModelFile[]): number {
@@ -38,12 +41,16 @@ function ggufVariants(files: readonly ModelFile[]): VariantFiles[] {
     const label = first?.name.quantization;
     if (label) uses.set(label, (uses.get(label) ?? 0) + 1);
   }
+  const taken = new Set<string>(wholeFormats);
   return groups.map((group) => {
     const { stem = '', quantization = null } = group[0]?.name ?? {};
     const members = group.map(({ file }) => file);
+    const files = members.map(({ path }) => path);
     // Two models in one repository with the same quantisation: only the path tells them apart.
-    const name = quantization !== null && uses.get(quantization) === 1 ? quantization : stem;
-    return { name, format: 'gguf', quantization, files: members.map(({ path }) => path), sizeBytes: sizeOf(members) };
+    const wanted = quantization !== null && uses.get(quantization) === 1 ? quantization : stem;
+    const name = taken.has(wanted) ? (files[0] ?? wanted) : wanted;
+    taken.add(name);
+    return { name, format: 'gguf', quantization, files, sizeBytes: sizeOf(members) };
   });
 }
 
@@ -62,6 +69,6 @@ function wholeRepository(files: readonly ModelFile[], format: ModelFormat): Vari
 /** The ways to take a model, told by its files' names: smallest first within GGUF, then whole repositories. */
 export function variantsOf(files: readonly ModelFile[]): VariantFiles[] {
   const gguf = ggufVariants(files.filter(({ format }) => format === 'gguf')).sort((a, b) => a.sizeBytes - b.sizeBytes || (a.name < b.name ? -1 : 1));
-  const whole = (['safetensors', 'mlx', 'pytorch', 'onnx'] as const).flatMap((format) => wholeRepository(files, format));
+  const whole = wholeFormats.flatMap((format) => wholeRepository(files, format));
   return [...gguf, ...whole];
 }

@@ -234,8 +234,11 @@ describe('search over all sources', () => {
     hub.hub.faults.inject({ fault: silence });
     const caller = new AbortController();
     const reason = new Error('gone');
-    const result = open().search(searchOf(), caller.signal);
+    const catalog = open();
+    const waiting = catalog.search(searchOf(), caller.signal);
+    await hub.hub.requests.waitFor((log) => log.matching(/^\/api\/models/).length > 0);
     caller.abort(reason);
-    await expect(result).rejects.toBe(reason);
+    await expect(waiting).rejects.toBe(reason);
+    await expect(catalog.search(searchOf(), caller.signal)).rejects.toBe(reason);
   });
 });

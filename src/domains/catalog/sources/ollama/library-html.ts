@@ -25,7 +25,11 @@ export type LibraryPage = {
   saysEmpty: boolean;
 };
 
-const linkPattern = /<a\s[^<>]{0,500}?href="([^"<>]{1,300})"/g;
+const hrefPattern = /\shref="([^"<>]{1,300})"/;
+/** More links than any page has are not looked at. */
+const linksMax = 2000;
+/** How far before a link its list item may begin. */
+const itemWindow = 2000;
 const communityPath = /^\/([\w.-]{1,80}\/[\w.-]{1,80})$/;
 const libraryPath = /^\/library\/([\w.-]{1,80})$/;
 /** First segments that are the site's own. */
@@ -90,18 +94,35 @@ function toCard(name: string, segment: string): LibraryCard {
   };
 }
 
+type Link = { href: string; at: number };
+
+/** Links in the order of the page. Each character is passed once, whatever the page holds. */
+function linksIn(html: string): Link[] {
+  const links: Link[] = [];
+  let at = html.indexOf('<a ');
+  while (at !== -1 && links.length < linksMax) {
+    const end = html.indexOf('>', at);
+    if (end === -1) break;
+    const href = hrefPattern.exec(html.slice(at, Math.min(end, at + 2000)))?.[1];
+    if (href !== undefined) links.push({ href: decodeEntities(href), at });
+    at = html.indexOf('<a ', end);
+  }
+  return links;
+}
+
+function isInListItem(html: string, at: number): boolean {
+  const before = html.slice(Math.max(0, at - itemWindow), at);
+  return before.lastIndexOf('<li') > before.lastIndexOf('</li>');
+}
+
 /** Where each model's part of the page starts: at its first link. */
 function cardStarts(html: string): { name: string; at: number }[] {
-  const starts: { name: string; at: number }[] = [];
-  const seen = new Set<string>();
-  for (const match of html.matchAll(linkPattern)) {
-    const inListItem = html.lastIndexOf('<li', match.index) > html.lastIndexOf('</li>', match.index);
-    const name = nameOf(decodeEntities(match[1] ?? ''), inListItem);
-    if (name === null || seen.has(name)) continue;
-    seen.add(name);
-    starts.push({ name, at: match.index });
+  const starts = new Map<string, number>();
+  for (const { href, at } of linksIn(html)) {
+    const name = nameOf(href, isInListItem(html, at));
+    if (name !== null && !starts.has(name)) starts.set(name, at);
   }
-  return starts;
+  return [...starts].map(([name, at]) => ({ name, at }));
 }
 
 export function parseSearchPage(html: string, page: number): LibraryPage {
@@ -125,8 +146,7 @@ export function parseSearchPage(html: string, page: number): LibraryPage {
 export function parseTagsPage(html: string, name: string): string[] {
   const prefix = name.includes('/') ? `/${name}:` : `/library/${name}:`;
   const tags = new Set<string>();
-  for (const [, href = ''] of html.matchAll(linkPattern)) {
-    const path = decodeEntities(href);
+  for (const { href: path } of linksIn(html)) {
     const tag = path.startsWith(prefix) ? path.slice(prefix.length) : '';
     if (/^[A-Za-z0-9_][\w.-]{0,79}$/.test(tag)) tags.add(tag);
   }
