@@ -147,6 +147,8 @@ function toRunningModel(engine: EngineProcess, request: RuntimeStart, deps: Llam
       return { ...own, gpuMemoryBytes };
     },
     stop: async (stopDrainMs, signal) => {
+      // One that hangs would not hear that it is to end.
+      if (stopDrainMs === 0) engine.kill();
       await engine.stop(stopDrainMs, signal);
     },
   };
