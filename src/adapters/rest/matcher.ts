@@ -9,7 +9,8 @@ type Compiled<R> = { route: R; pattern: RegExp; names: readonly string[] };
 
 function compile<R extends Matchable>(route: R): Compiled<R> {
   const names: string[] = [];
-  const source = route.path.replaceAll(/\{(\w+)(\+?)\}/g, (_whole, name: string, plus: string) => {
+  const source = route.path.replaceAll(/\{(\w+)(\+?)\}|\./g, (_whole, name: string | undefined, plus: string) => {
+    if (name === undefined) return '\\.';
     names.push(name);
     return plus === '' ? '([^/]+)' : '(.+)';
   });
