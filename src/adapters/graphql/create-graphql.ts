@@ -29,9 +29,6 @@ export type Graphql = {
   subscribe<Data, V extends Variables>(document: TypedDocumentNode<Data, V>, variables: V, caller: Caller): Promise<AsyncIterable<ExecutionResult<Data>> | ExecutionResult<Data>>;
 };
 
-/** More than a page of GraphiQL asks for, far below what would hurt. */
-const bodyBytesMax = 1024 * 1024;
-
 function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchema, scopeOf: Graphql['errorScope']) {
   const applied = { ...defaultLimits, ...limits };
   return createYoga<ServerContext, GraphqlContext>({
@@ -43,7 +40,8 @@ function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchem
     batching: false,
     landingPage: false,
     graphiql: false,
-    maxRequestBodySize: bodyBytesMax,
+    // The handler in http.ts reads and counts bodies.
+    maxRequestBodySize: false,
     // Errors are mapped and logged once, by useWireErrors.
     maskedErrors: false,
     logging: false,
@@ -54,7 +52,7 @@ function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchem
       useCallerSignal(),
       useStreamErrors(scopeOf),
       // The server context is what handleHttp passes below.
-      useWireErrors((serverContext) => scopeOf(serverContext as ServerContext)),
+      useWireErrors((serverContext) => ({ ...scopeOf(serverContext as ServerContext), isHttp: true })),
     ],
   });
 }

@@ -4,7 +4,15 @@ import { isAbort } from '../../shared/abort.ts';
 import { AppError, errorCodes, isAppError, type ErrorCode, type FieldFault } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 
-export type ErrorScope = { requestId: string; logger: Logger };
+export type ErrorScope = {
+  requestId: string;
+  logger: Logger;
+  /**
+   * Keep the status that Yoga wants for its response; it takes it out of the answer by itself. A body that is no
+   * GraphQL request is 400 whatever the client accepts.
+   */
+  isHttp?: boolean;
+};
 
 /** What `extensions` of our errors hold. */
 export type ErrorExtensions = { code: ErrorCode; requestId: string; details?: Readonly<Record<string, unknown>>; retryAfterSeconds?: number };
@@ -48,12 +56,16 @@ function refusedInput(error: GraphQLError): AppError {
 
 /** Status codes with which Yoga refuses requests before any field runs. */
 function codeOfStatus(error: GraphQLError): ErrorCode | null {
-  const http = error.extensions['http'];
-  const status = typeof http === 'object' && http !== null && 'status' in http ? http.status : undefined;
+  const status = error.extensions.http?.status;
   if (status === 413) return 'PAYLOAD_TOO_LARGE';
   if (status === 405) return 'METHOD_NOT_ALLOWED';
   if (status === 415) return 'UNSUPPORTED_MEDIA_TYPE';
   return null;
+}
+
+/** Yoga says 400 to a body that is no JSON or no GraphQL request. */
+function isRefusedRequest(error: GraphQLError): boolean {
+  return error.path === undefined && error.extensions.http?.status === 400;
 }
 
 /** An error of GraphQL itself: the caller's input before execution, ours (a value that no type can hold) during it. */
@@ -65,6 +77,7 @@ function isCallersFault(error: GraphQLError): boolean {
 function toAppError(error: unknown): AppError | null {
   const origin = originOf(error);
   if (isAppError(origin)) return origin;
+  if (error instanceof GraphQLError && isRefusedRequest(error)) return refusedInput(error);
   if (origin instanceof PothosValidationError) return refusedInput(origin);
   if (!(origin instanceof GraphQLError)) return null;
   const code = codeOfStatus(origin);
@@ -92,8 +105,7 @@ export function toWireError(error: unknown, scope: ErrorScope): GraphQLError {
     requestId: scope.requestId,
     ...(shown.details ? { details: shown.details } : {}),
     ...(shown.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: shown.retryAfterSeconds }),
-    // Yoga reads the response's status here and takes it out before it answers.
-    ...(http === undefined ? {} : { http }),
+    ...(scope.isHttp && http ? { http: http.status === 400 && given?.extensions['code'] === 'BAD_REQUEST' ? { status: 400 } : http } : {}),
   };
   return new WireError(shown.message, {
     nodes: given?.nodes ?? null,

@@ -94,7 +94,7 @@ export function createGraphiqlPage(tabs: readonly GraphiqlTab[]): GraphiqlPage {
         return;
       }
       res.setHeaders(new Map(Object.entries({ ...headers, 'content-type': 'text/html; charset=utf-8' })));
-      const encoding = encodingOf(String(req.headers['accept-encoding'] ?? ''));
+      const encoding = encodingOf(req.headers['accept-encoding'] ?? '');
       if (encoding) res.setHeader('content-encoding', encoding);
       if (req.method === 'HEAD') res.end();
       else if (encoding) res.end(encoding === 'br' ? page.brotli : page.gzip);

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { StopReason } from '../../shared/abort.ts';
-import { AppError } from '../../shared/errors.ts';
-import { isJsonContentType } from '../http/body.ts';
+import { AppError, validationFailed } from '../../shared/errors.ts';
+import { isJsonContentType, parseJsonObject, readBody } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import { httpStatusOf, retryAfterSecondsOf, sendJson } from '../http/error-response.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
@@ -12,8 +12,6 @@ import type { GraphiqlPage } from './graphiql.ts';
 import { watchStall } from './stall.ts';
 
 export type GraphqlHttpOptions = { graphql: Graphql; page: GraphiqlPage; onRevoked: OnRevoked };
-
-const bodyBytesMax = 1024 * 1024;
 
 function sendGraphqlError({ req, res, requestId, logger }: Exchange, error: AppError): void {
   const retryAfter = retryAfterSecondsOf(error);
@@ -28,7 +26,8 @@ function sendGraphqlError({ req, res, requestId, logger }: Exchange, error: AppE
   });
 }
 
-function checkRequest({ req, url, principal }: Exchange): void {
+/** Everything that is refused before Yoga looks at the request; the body is read here, counted and in UTF-8. */
+async function acceptRequest({ req, url, principal, signal }: Exchange): Promise<void> {
   if (hasCredentialInUrl(url)) {
     throw new AppError('VALIDATION_FAILED', 'A key is never taken from a URL.', { details: { fields: [{ field: 'query', message: 'holds a key' }] } });
   }
@@ -38,9 +37,10 @@ function checkRequest({ req, url, principal }: Exchange): void {
   if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
     throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
   }
-  if (Number(req.headers['content-length'] ?? 0) > bodyBytesMax) {
-    throw new AppError('PAYLOAD_TOO_LARGE', `The body may have ${bodyBytesMax} bytes at most.`, { details: { max_bytes: bodyBytesMax } });
-  }
+  const body = parseJsonObject(await readBody(req, signal));
+  // Yoga would take an empty object for a body that has not been read yet.
+  if (Object.keys(body).length === 0) throw validationFailed([{ field: 'query', message: 'is required' }]);
+  Object.assign(req, { body });
 }
 
 /** Aborts when the response is over, however it ended: a finished answer may leave a subscription that nobody reads. */
@@ -57,13 +57,14 @@ function wantsPage({ req, url }: Exchange): boolean {
 /** Serves `/graphql` over HTTP: operations, subscriptions as server-sent events, and the page for browsers. */
 export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOptions): ExchangeHandler {
   return async (exchange) => {
-    const { req, res, requestId, principal } = exchange;
+    const { req, res, url, requestId, principal } = exchange;
+    if (url.pathname !== '/graphql' && url.pathname !== '/graphql/') throw new AppError('ROUTE_NOT_FOUND', 'There is nothing at this path.');
     if (wantsPage(exchange)) {
       await page.send(exchange);
       return;
     }
     try {
-      checkRequest(exchange);
+      await acceptRequest(exchange);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       sendGraphqlError(exchange, error);

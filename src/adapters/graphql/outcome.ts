@@ -29,10 +29,12 @@ function isRefusal(value: unknown): value is { __typename: string; code: ErrorCo
   return typeof value.__typename === 'string' && value.__typename.endsWith('Error') && known.has(value.code);
 }
 
+const commonFields: ReadonlySet<string> = new Set(['__typename', 'code', 'message', 'path', 'retryAfterSeconds', 'details']);
+
 /** Typed facts of a refusal as the details that they were made of. */
 function detailsOf(refusal: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
-  const { __typename, code, message, path, retryAfterSeconds, details, ...typed } = refusal;
-  const facts = Object.entries(typed).filter(([, value]) => value !== null && value !== undefined);
+  const details = refusal['details'];
+  const facts = Object.entries(refusal).filter(([key, value]) => !commonFields.has(key) && value !== null && value !== undefined);
   const all = { ...(typeof details === 'object' ? details : {}), ...Object.fromEntries(facts.map(([key, value]) => [snakeCase(key), value])) };
   return Object.keys(all).length > 0 ? all : undefined;
 }

@@ -78,11 +78,12 @@ export function useStreamErrors(scopeOf: (context: GraphqlContext) => ErrorScope
 /** The last step of every HTTP answer: whatever failed on the way leaves in the one shape of errors. */
 export function useWireErrors(scopeOf: (serverContext: unknown) => ErrorScope): Plugin {
   return {
-    onResultProcess({ result, setResult, serverContext }) {
+    onResultProcess(payload) {
+      const { result, serverContext } = payload;
       if (Array.isArray(result)) return;
       const scope = scopeOf(serverContext);
-      if (isStream<ExecutionResult>(result)) setResult(mapStream(result, (event) => toWireResult(event, scope)) as typeof result);
-      else if (result) setResult(toWireResult(result as ExecutionResult, scope) as typeof result);
+      if (isStream<ExecutionResult>(result)) payload.setResult(mapStream(result, (event) => toWireResult(event, scope)) as typeof result);
+      else payload.setResult(toWireResult(result as ExecutionResult, scope) as typeof result);
     },
   };
 }

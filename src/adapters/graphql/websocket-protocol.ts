@@ -57,12 +57,13 @@ class Protocol {
       const document = enveloped.parse(payload.query) as ExecutionArgs['document'];
       const faults = enveloped.validate(enveloped.schema, document) as readonly GraphQLError[];
       if (faults.length > 0) return this.#wire(faults, caller);
+      const contextValue: unknown = await enveloped.contextFactory();
       return {
-        schema: enveloped.schema,
+        schema: this.#options.graphql.schema,
+        contextValue,
         document,
         operationName: payload.operationName,
         variableValues: payload.variables,
-        contextValue: await enveloped.contextFactory(),
         rootValue: { enveloped, operation, caller },
       };
     } catch (error) {

@@ -82,6 +82,9 @@ builder.objectFields(Model, (t) => ({
     description: 'The model card as Markdown; looked up.',
     resolve: async (model, _args, context) => (await inFull(model, context)).readmeMarkdown,
   }),
+}));
+
+builder.objectFields(Model, (t) => ({
   readmeText: t.field({
     type: 'String',
     nullable: true,
