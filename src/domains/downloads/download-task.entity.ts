@@ -36,6 +36,8 @@ const DownloadTaskSchema = defineEntity({
     filesKey: p.string().nullable(),
     /** Of the weights that were chosen; null until planned. */
     format: p.string().nullable(),
+    /** As in `InstalledModel`. */
+    variantKey: p.string().nullable(),
     quantization: p.string().nullable(),
     totalBytes: p.bigint('number').nullable(),
     downloadedBytes: p.bigint('number'),

@@ -204,7 +204,7 @@ describe('stopping', () => {
 
   it('believes only synced bytes after another start of the system', async () => {
     const { file, job } = await stopAt(3 * MiB, 8 * MiB);
-    await fetchFile(job, { ...engine, deps: { ...engine.deps, bootId: 'another' } });
+    await fetchFile(job, { ...engine, deps: { ...engine.deps, bootId: Promise.resolve('another') } });
     expect(sha256OfFile(job.partPath)).toBe(file.identity.sha256);
   });
 

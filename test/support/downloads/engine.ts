@@ -37,7 +37,7 @@ export type Engine = { deps: TransferDeps; close(): Promise<void> };
 
 export async function createEngine(settings: Partial<TransferSettings> = {}, bytes: ByteSource = createUndiciByteSource({ connectTimeoutMs: 2000, userAgent: 'llm-manager/test' })): Promise<Engine> {
   const merged = { ...quickSettings, ...settings };
-  const deps: TransferDeps = { bytes, slots: new HostSlots(systemClock, merged.connections), clock: systemClock, logger: silentLogger, bootId: await readBootId(), settings: merged };
+  const deps: TransferDeps = { bytes, slots: new HostSlots(systemClock, merged.connections), clock: systemClock, logger: silentLogger, bootId: readBootId(), settings: merged };
   return { deps, close: () => bytes.close() };
 }
 

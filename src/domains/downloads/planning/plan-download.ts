@@ -167,7 +167,8 @@ function toPlanned({ path, sizeBytes, sha256, gitSha1 }: ModelFile): PlannedFile
   if (digest !== null && !/^[0-9a-f]{64}$/.test(digest)) throw unsafe('A file of this model has a checksum that is none.', [path]);
   if (gitSha1 !== null && !/^[0-9a-f]{40}$/.test(gitSha1)) throw unsafe('A file of this model has a checksum that is none.', [path]);
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) throw unsafe('A file of this model has no size.', [path]);
-  return { path, sizeBytes, sha256: digest, gitSha1 };
+  // One digest names the bytes; a git id beside a SHA-256 is that of a pointer to them.
+  return { path, sizeBytes, sha256: digest, gitSha1: digest === null ? gitSha1 : null };
 }
 
 function weightFormatOf(files: readonly ModelFile[]): string {

@@ -6,7 +6,7 @@ const nameBytesMax = 255;
 /** Names that stand for devices on Windows, with any extension. */
 const deviceName = /^(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|$)/i;
 /** Control characters, what Windows refuses in names, and marks that turn the shown order of text round. */
-// eslint-disable-next-line no-control-regex -- control characters are what is looked for
+ 
 const forbidden = /[\u0000-\u001f\u007f-\u009f<>:"|?*\\\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
 
 function isSafeName(name: string): boolean {

@@ -8,7 +8,7 @@ import type { PartFile } from './part-file.ts';
 import { RangeFetch, type RangeFetchDeps } from './range-fetch.ts';
 import { type Backoff, backoffMs } from './retry-policy.ts';
 
-export type ConnectionsDeps = Omit<RangeFetchDeps, 'onWritten'> & {
+export type ConnectionsDeps = RangeFetchDeps & {
   slots: HostSlots;
   located: LocatedFile;
   file: PartFile;
@@ -16,7 +16,6 @@ export type ConnectionsDeps = Omit<RangeFetchDeps, 'onWritten'> & {
   backoff: Backoff;
   /** Tries of one part that bring no byte, before the transfer gives up for now. */
   triesMax: number;
-  onWritten: () => void;
 };
 
 /** A server that asks for a longer rest than this ends the attempt; the task then waits without a worker. */
@@ -132,10 +131,10 @@ export class Connections {
     const { onWritten } = this.#deps;
     const fetch = new RangeFetch({
       ...this.#deps,
-      onWritten: () => {
+      onWritten: (bytes) => {
         this.#rangesHonoured ||= range.acceptWhole !== true;
         this.#tries.delete(index);
-        onWritten();
+        onWritten(bytes);
       },
     });
     this.#active.set(fetch, index);

@@ -40,7 +40,7 @@ export type TransferDeps = {
   slots: HostSlots;
   clock: Clock;
   logger: Logger;
-  bootId: string | null;
+  bootId: Promise<string | null>;
   settings: TransferSettings;
 };
 
@@ -50,8 +50,8 @@ export type FileTransferJob = {
   identity: FileIdentity;
   locate: Locate;
   limits: readonly TokenBucket[];
-  /** Bytes of the file that are there. */
-  onProgress: (bytes: number) => void;
+  /** Bytes of the file that are there, and how many of them have just come. */
+  onProgress: (bytes: number, fetchedBytes: number) => void;
   /** All bytes are there, the rest is arithmetic. */
   onVerifying: () => void;
 };
@@ -76,7 +76,7 @@ export async function transferFile(job: FileTransferJob, deps: TransferDeps, sig
       if (!isWrong) throw error instanceof TransferFault ? toOutage(error) : error;
       deps.logger.warn({ path: job.identity.path, modelId: job.identity.modelId, reason: error.message, restarts }, 'a fetched file is not what the source promised');
       await removePartFiles(job.partPath);
-      job.onProgress(0);
+      job.onProgress(0, 0);
       if (restarts > 0) throw error instanceof MismatchFault ? integrityFailed(error) : toOutage(error);
     }
   }
@@ -90,9 +90,9 @@ async function attempt(job: FileTransferJob, deps: TransferDeps, signal: AbortSi
   const { identity, partPath } = job;
   const { clock, bootId, settings } = deps;
   signal.throwIfAborted();
-  const file = await openPartFile({ path: partPath, identity, partBytes: settings.partBytes, clock, bootId });
+  const file = await openPartFile({ path: partPath, identity, partBytes: settings.partBytes, clock, bootId: await bootId });
   try {
-    job.onProgress(file.map.doneBytes);
+    job.onProgress(file.map.doneBytes, 0);
     return file.verified ?? (await complete(file, job, deps, signal));
   } finally {
     await file.close();
@@ -103,9 +103,9 @@ async function complete(file: PartFile, job: FileTransferJob, deps: TransferDeps
   const { identity, limits, locate } = job;
   const { bytes, slots, clock, settings } = deps;
   const hasher = createHasher(file.path, identity);
-  const onWritten = (): void => {
+  const onWritten = (fetchedBytes: number): void => {
     hasher.advance(file.map.prefixBytes);
-    job.onProgress(file.map.doneBytes);
+    job.onProgress(file.map.doneBytes, fetchedBytes);
   };
   try {
     hasher.advance(file.map.prefixBytes);

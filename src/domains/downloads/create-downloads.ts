@@ -1,0 +1,190 @@
+import type { EntityManager } from '@mikro-orm/core';
+import type { Catalog } from '../catalog/catalog.ts';
+import { parseModelRef } from '../catalog/model-ref.ts';
+import type { Clock } from '../../shared/clock.ts';
+import type { EventBus } from '../../shared/event-bus.ts';
+import type { JobQueue } from '../../shared/job-queue.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { activeStatuses, downloadMachine, isUnfinished } from './download.machine.ts';
+import { DownloadRepository, type FileRow, type TaskRow } from './download.repository.ts';
+import { downloadQueue, DownloadsService } from './downloads.service.ts';
+import { FiguresBoard } from './figures-board.ts';
+import type { FileScanner } from './file-scanner.ts';
+import { InstalledModelRepository } from './installed-model.repository.ts';
+import { sourceOf, type Sources } from './model-lookup.ts';
+import { ModelStore } from './model-store.ts';
+import { RetrySchedule } from './retry-schedule.ts';
+import { formatScanner } from './scanners/format-scanner.ts';
+import { DiskBudget, type PromisedFile } from './storage/disk-budget.ts';
+import { createLayout, instanceOf, type ModelLayout } from './storage/model-layout.ts';
+import { blobKeyOf, TaskFiles } from './task-files.ts';
+import { TaskRunner } from './task-runner.ts';
+import { readBootId } from './transfer/boot-id.ts';
+import type { ByteSource } from './transfer/byte-source.ts';
+import { defaultTransferSettings, type TransferSettings } from './transfer/file-transfer.ts';
+import { HostSlots } from './transfer/host-slots.ts';
+import { removePartFiles } from './transfer/sidecar.ts';
+import { TokenBucket } from './transfer/token-bucket.ts';
+import { createUndiciByteSource } from './transfer/undici-byte-source.ts';
+import type { Downloads, InstalledModels } from './types.ts';
+
+export type DownloadsConfig = {
+  /** Tasks at once in this process. */
+  parallel: number;
+  connectionsPerHost: number;
+  /** Over all tasks; null = no limit. */
+  maxBytesPerSecond: number | null;
+  hfCacheDir: string;
+  modelsDir: string;
+  dataDir: string;
+  /** Left free on every volume; null or left out = 5 % of it or 2 GiB, whichever is less. */
+  reserveBytes?: number | null;
+  transfer?: Partial<TransferSettings>;
+};
+
+export type DownloadsDeps = {
+  em: EntityManager;
+  catalog: Catalog;
+  sources: Sources;
+  jobs: JobQueue;
+  events: EventBus;
+  clock: Clock;
+  logger: Logger;
+  config: DownloadsConfig;
+  isModelInUse: (installedModelId: string) => Promise<boolean>;
+  /** True when no other process works on this database: what rows say is running then is not. */
+  soleWorker?: boolean;
+  /** Beside the built-in check of formats. */
+  scanners?: readonly FileScanner[];
+  userAgent?: string;
+  bytes?: ByteSource;
+};
+
+export type DownloadsRoom = {
+  downloads: Downloads;
+  installed: InstalledModels;
+  /** Takes up what an earlier process has left, and works from then on. Once the job queue has started. */
+  start(): Promise<void>;
+  /** Ends running transfers where they are; they go on at the next start. Before the job queue stops. */
+  stop(signal: AbortSignal): Promise<void>;
+};
+
+const connectTimeoutMs = 10_000;
+
+/** The download room, wired. */
+export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
+  const { em, events, clock, jobs, logger: root, config } = deps;
+  const logger = root.child({ room: 'downloads' });
+  const repository = new DownloadRepository({ em, events, clock });
+  const installed = new InstalledModelRepository(em);
+  const board = new FiguresBoard(clock);
+  const layoutOf = createLayouts(deps);
+  const parts = createParts(repository, layoutOf);
+  const { hfCacheDir, modelsDir, dataDir, reserveBytes = null } = config;
+  const budget = new DiskBudget({ dataDir, hfCacheDir, modelsDir, reserveBytes, promised: parts.promised });
+  const models = new ModelStore({ repository: installed, budget, clock, hfCacheDir, modelsDir, isModelInUse: deps.isModelInUse });
+  const bytes = deps.bytes ?? createUndiciByteSource({ connectTimeoutMs, userAgent: deps.userAgent ?? 'llm-manager' });
+  const settings = { ...defaultTransferSettings, connections: config.connectionsPerHost, ...config.transfer };
+  const transfer = { bytes, slots: new HostSlots(clock, config.connectionsPerHost), clock, logger, bootId: readBootId(), settings };
+  const files = new TaskFiles({ transfer, scanners: [formatScanner, ...(deps.scanners ?? [])], logger });
+  const common = { repository, installed, catalog: deps.catalog, sources: deps.sources, budget, board, events, clock, layoutOf, removePartsOf: parts.removeOf };
+  const retries = new RetrySchedule({
+    clock,
+    onDue: (taskId) => bringBack(taskId, repository, jobs),
+    sweep: () => sweep(repository, jobs, clock),
+    onError: (error) => logger.warn({ error }, 'waiting downloads could not be looked at; the next look is soon'),
+  });
+  const limit = new TokenBucket(clock, config.maxBytesPerSecond);
+  const runner = new TaskRunner({ ...common, files, limit, logger, onRetryAt: (taskId, at) => retries.at(taskId, at) });
+  const downloads = new DownloadsService({ ...common, runner, retries, jobs, models });
+  const stopping = new AbortController();
+  return {
+    downloads,
+    installed: models,
+    start: async () => {
+      followFigures(events, board, stopping.signal, logger);
+      await reconcile(repository, jobs, retries, deps.soleWorker ?? false);
+      retries.start();
+      await jobs.work(downloadQueue, config.parallel, runner.handle);
+    },
+    stop: async () => {
+      stopping.abort();
+      await retries.stop();
+      await runner.stop();
+      await bytes.close();
+    },
+  };
+}
+
+type LayoutOf = (task: { modelId: string; requestedRevision: string | null }, revision: string) => ModelLayout;
+
+function createLayouts({ sources, config }: DownloadsDeps): LayoutOf {
+  const { hfCacheDir, modelsDir, dataDir } = config;
+  const instance = instanceOf(dataDir);
+  return ({ modelId, requestedRevision }, revision) => {
+    const parsed = parseModelRef(modelId);
+    const { store } = sourceOf(sources, parsed).capabilities;
+    return createLayout({ store, hfCacheDir, modelsDir, instance }, { ref: { ...parsed, revision: parsed.revision ?? requestedRevision }, revision });
+  };
+}
+
+/** What all tasks together have on the disk, or will have. */
+function createParts(repository: DownloadRepository, layoutOf: LayoutOf) {
+  const placesOf = (task: TaskRow, files: readonly FileRow[]): PromisedFile[] => {
+    if (typeof task.revision !== 'string') return [];
+    const layout = layoutOf({ modelId: task.modelId, requestedRevision: task.requestedRevision ?? null }, task.revision);
+    return files.map((file) => ({ taskId: task.id, place: layout.place(blobKeyOf(file)), sizeBytes: file.sizeBytes }));
+  };
+  const promised = async (): Promise<PromisedFile[]> => {
+    const rows = await repository.withFiles(await repository.listByStatus(downloadMachine.states.filter(isUnfinished)));
+    return rows.flatMap(({ task, files }) => placesOf(task, files));
+  };
+  /** Partial files of the task, but for those that another unfinished task goes on with. */
+  const removeOf = async (task: TaskRow): Promise<void> => {
+    const others = new Set((await promised()).filter(({ taskId }) => taskId !== task.id).map(({ place }) => place.partPath));
+    const [own] = await repository.withFiles([task]);
+    for (const { place } of placesOf(task, own?.files ?? [])) if (!others.has(place.partPath)) await removePartFiles(place.partPath);
+  };
+  return { promised, removeOf };
+}
+
+/** Other processes' figures; this one's are on the board already. */
+function followFigures(events: EventBus, board: FiguresBoard, signal: AbortSignal, logger: Logger): void {
+  const follow = async (): Promise<void> => {
+    for await (const delivery of events.subscribe('download.progress', { delivery: 'latest' }, signal)) {
+      if (delivery.type === 'event') board.set(delivery.payload.taskId, delivery.payload.progress);
+    }
+  };
+  const forget = async (): Promise<void> => {
+    for await (const delivery of events.subscribe('download.changed', { delivery: 'all' }, signal)) {
+      if (delivery.type === 'event' && !activeStatuses.some((status) => status === delivery.payload.status)) board.delete(delivery.payload.taskId);
+    }
+  };
+  for (const work of [follow(), forget()]) work.catch((error: unknown) => logger.error({ error }, 'figures of running downloads are followed no longer'));
+}
+
+async function bringBack(taskId: string, repository: DownloadRepository, jobs: JobQueue): Promise<void> {
+  await repository.move(taskId, 'queued', { from: ['retrying'], patch: { retryAt: null } });
+  const row = await repository.find(taskId);
+  if (row?.status === 'queued') await jobs.enqueue(downloadQueue, taskId, { priority: row.priority });
+}
+
+/** Adding a job that is there already changes nothing, so all that should have one get one. */
+async function sweep(repository: DownloadRepository, jobs: JobQueue, clock: Clock): Promise<void> {
+  const now = clock.now().getTime();
+  for (const { id, status, priority, retryAt } of await repository.listByStatus(['queued', 'retrying', 'running', 'verifying', 'scanning'])) {
+    if (status !== 'retrying') await jobs.enqueue(downloadQueue, id, { priority });
+    else if (!retryAt || retryAt.getTime() <= now) await bringBack(id, repository, jobs);
+  }
+}
+
+async function reconcile(repository: DownloadRepository, jobs: JobQueue, retries: RetrySchedule, soleWorker: boolean): Promise<void> {
+  for (const { id, status, priority, retryAt } of await repository.listByStatus(['queued', 'retrying', 'running', 'verifying', 'scanning'])) {
+    if (status === 'retrying') {
+      retries.at(id, retryAt ?? new Date(0));
+      continue;
+    }
+    if (status !== 'queued' && soleWorker) await repository.move(id, 'queued', { from: ['running', 'verifying', 'scanning'], reason: 'its worker is gone' });
+    await jobs.enqueue(downloadQueue, id, { priority });
+  }
+}

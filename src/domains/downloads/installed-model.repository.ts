@@ -1,0 +1,71 @@
+import type { EntityManager } from '@mikro-orm/core';
+import { AppError } from '../../shared/errors.ts';
+import { isId, newId } from '../../shared/ids.ts';
+import { decodeCursor, encodeCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import { InstalledModel } from './installed-model.entity.ts';
+
+export type InstalledRow = Readonly<InstalledModel>;
+export type NewInstalled = Pick<InstalledModel, 'modelId' | 'revision' | 'variant' | 'variantKey' | 'format' | 'quantization' | 'sizeBytes' | 'folder' | 'files'>;
+
+/** Far more models than a disk holds. */
+const manyMax = 10_000;
+
+/** The only place that reads and writes rows of installed models. */
+export class InstalledModelRepository {
+  readonly #em: () => EntityManager;
+
+  constructor(em: EntityManager) {
+    this.#em = () => em.fork();
+  }
+
+  /** Enters a model whose files are all there and compared; entering it again brings the row up to date. */
+  async enter(row: NewInstalled, now: Date): Promise<string> {
+    const em = this.#em();
+    const { modelId, revision, variantKey } = row;
+    const fresh = { ...row, id: newId(), verification: 'verified' as const, installedAt: now, lastUsedAt: null };
+    await em.upsert(InstalledModel, fresh, {
+      onConflictFields: ['modelId', 'revision', 'variantKey'],
+      onConflictAction: 'merge',
+      onConflictExcludeFields: ['id', 'installedAt', 'lastUsedAt'],
+    });
+    const entered = await em.findOneOrFail(InstalledModel, { modelId, revision, variantKey }, { refresh: true });
+    return entered.id;
+  }
+
+  async find(id: string): Promise<InstalledRow | null> {
+    return isId(id) ? await this.#em().findOne(InstalledModel, { id }) : null;
+  }
+
+  async list(page: PageRequest): Promise<Page<InstalledRow>> {
+    const em = this.#em();
+    const where = page.cursor === undefined ? {} : { id: { $lt: idOfCursor(page.cursor) } };
+    const rows = await em.find(InstalledModel, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
+    const items = rows.slice(0, page.limit);
+    const cursors = items.map(({ id }) => encodeCursor([id]));
+    return { items, nextCursor: rows.length > page.limit ? (cursors.at(-1) ?? null) : null, total: await em.count(InstalledModel, {}), cursors };
+  }
+
+  /** Newest first. */
+  async findByModels(modelIds: readonly string[]): Promise<InstalledRow[]> {
+    if (modelIds.length === 0) return [];
+    return await this.#em().find(InstalledModel, { modelId: { $in: [...modelIds] } }, { orderBy: { id: 'desc' }, limit: manyMax });
+  }
+
+  async all(): Promise<InstalledRow[]> {
+    return await this.#em().find(InstalledModel, {}, { orderBy: { id: 'desc' }, limit: manyMax });
+  }
+
+  async touch(id: string, now: Date): Promise<void> {
+    if (isId(id)) await this.#em().nativeUpdate(InstalledModel, { id }, { lastUsedAt: now });
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#em().nativeDelete(InstalledModel, { id });
+  }
+}
+
+function idOfCursor(cursor: string): string {
+  const [id] = decodeCursor(cursor, 1);
+  if (typeof id === 'string' && isId(id)) return id;
+  throw new AppError('VALIDATION_FAILED', 'cursor: not one that this service gave out', { details: { fields: [{ field: 'cursor', message: 'not one that this service gave out' }] } });
+}

@@ -1,0 +1,24 @@
+import type { Catalog } from '../catalog/catalog.ts';
+import { parseModelRef } from '../catalog/model-ref.ts';
+import type { ModelSource } from '../catalog/source.ts';
+import type { ModelDetail, ModelRef } from '../catalog/types.ts';
+import { AppError } from '../../shared/errors.ts';
+
+export type Sources = ReadonlyMap<string, ModelSource>;
+
+/** The id under which the catalogue knows this revision of the model. */
+export function catalogIdOf(modelId: string, requestedRevision: string | null): string {
+  const { source } = parseModelRef(modelId);
+  // An Ollama tag is a part of the id itself.
+  return requestedRevision === null || source === 'ollama' ? modelId : `${modelId}@${requestedRevision}`;
+}
+
+export async function lookUpModel(catalog: Catalog, model: { modelId: string; requestedRevision: string | null }, signal: AbortSignal): Promise<ModelDetail> {
+  return await catalog.get(catalogIdOf(model.modelId, model.requestedRevision), signal);
+}
+
+export function sourceOf(sources: Sources, ref: ModelRef): ModelSource {
+  const source = sources.get(ref.source);
+  if (source) return source;
+  throw new AppError('UNSUPPORTED_MODEL', `There is no source named ${ref.source} here.`);
+}

@@ -1,0 +1,111 @@
+import type { Clock } from '../../shared/clock.ts';
+import { AppError } from '../../shared/errors.ts';
+import { assertPageLimit, type Page, type PageRequest } from '../../shared/paging.ts';
+import type { InstalledModelRepository, InstalledRow } from './installed-model.repository.ts';
+import type { DiskBudget } from './storage/disk-budget.ts';
+import { areFilesThere, linkedBlobs, removeFiles } from './storage/model-files.ts';
+import type { InstalledModels, InstalledModelView, VolumeView } from './types.ts';
+
+export type ModelStoreOptions = {
+  repository: InstalledModelRepository;
+  budget: DiskBudget;
+  clock: Clock;
+  hfCacheDir: string;
+  modelsDir: string;
+  isModelInUse: (installedModelId: string) => Promise<boolean>;
+};
+
+/** Models on disk. */
+export class ModelStore implements InstalledModels {
+  readonly #options: ModelStoreOptions;
+
+  constructor(options: ModelStoreOptions) {
+    this.#options = options;
+  }
+
+  async list(page: PageRequest): Promise<Page<InstalledModelView>> {
+    assertPageLimit(page.limit);
+    const rows = await this.#options.repository.list(page);
+    return { ...rows, items: await toViews(rows.items) };
+  }
+
+  async find(id: string): Promise<InstalledModelView | null> {
+    const row = await this.#options.repository.find(id);
+    return row && (await toView(row));
+  }
+
+  async findByModel(modelId: string): Promise<readonly InstalledModelView[]> {
+    return await this.findByModels([modelId]);
+  }
+
+  async findByModels(modelIds: readonly string[]): Promise<readonly InstalledModelView[]> {
+    return await toViews(await this.#options.repository.findByModels(modelIds));
+  }
+
+  async touch(id: string): Promise<void> {
+    await this.#options.repository.touch(id, this.#options.clock.now());
+  }
+
+  async delete(id: string, signal: AbortSignal): Promise<InstalledModelView> {
+    const { repository, isModelInUse } = this.#options;
+    const row = await repository.find(id);
+    if (!row) throw new AppError('NOT_FOUND', 'There is no such installed model.');
+    if (await isModelInUse(id)) throw new AppError('MODEL_IN_USE', 'A deployment uses this model; stop and delete it first.');
+    signal.throwIfAborted();
+    const view = await toView(row);
+    // The row first: a row without files would promise a model that is not there.
+    await repository.remove(id);
+    await this.#removeFiles(row);
+    return view;
+  }
+
+  async volumes(): Promise<readonly VolumeView[]> {
+    return await this.#options.budget.volumes(await this.#options.repository.all());
+  }
+
+  async #removeFiles(row: InstalledRow): Promise<void> {
+    const { repository, hfCacheDir, modelsDir } = this.#options;
+    const others = (await repository.all()).filter(({ id }) => id !== row.id);
+    // Another variant of the same revision shares the small files.
+    const shared = new Set(others.filter(({ folder }) => folder === row.folder).flatMap(({ files }) => files.map(({ path }) => path)));
+    const root = row.folder.startsWith(`${hfCacheDir}/`) ? hfCacheDir : modelsDir;
+    const paths = row.files.map(({ path }) => path).filter((path) => !shared.has(path));
+    // Read once the names are gone; other tools' links into the shared cache count as well as ours.
+    let needed: Set<string> | null = null;
+    const isNeeded = async (blob: string): Promise<boolean> => {
+      needed ??= await linkedBlobs(row.folder.startsWith(`${hfCacheDir}/`) ? homeOf(row.folder, hfCacheDir) : modelsDir);
+      return needed.has(blob);
+    };
+    await removeFiles({ folder: row.folder, paths, root, isNeeded });
+  }
+}
+
+/** The folder of one model in the shared cache. */
+function homeOf(folder: string, hfCacheDir: string): string {
+  const [name = ''] = folder.slice(hfCacheDir.length + 1).split('/');
+  return `${hfCacheDir}/${name}`;
+}
+
+/** At once: a page of models is a few hundred files. */
+async function toViews(rows: readonly InstalledRow[]): Promise<InstalledModelView[]> {
+  return await Promise.all(rows.map(toView));
+}
+
+async function toView(row: InstalledRow): Promise<InstalledModelView> {
+  const { id, modelId, revision, format, sizeBytes, folder, files, installedAt } = row;
+  const isThere = await areFilesThere(folder, files);
+  return {
+    id,
+    modelId,
+    revision,
+    format,
+    sizeBytes,
+    folder,
+    files,
+    installedAt,
+    variant: row.variant ?? null,
+    quantization: row.quantization ?? null,
+    lastUsedAt: row.lastUsedAt ?? null,
+    verification: isThere ? row.verification : 'missing',
+  };
+}
