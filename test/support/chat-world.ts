@@ -9,7 +9,7 @@ import { AppError } from '../../src/shared/errors.ts';
 import { newId } from '../../src/shared/ids.ts';
 import type { Principal } from '../../src/shared/principal.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
-import { startOpenAiServer, type OpenAiServer } from './openai-server.ts';
+import { startCompletionsServer, type CompletionsServer } from './completions-server.ts';
 import { silentLogger } from './silent-logger.ts';
 
 export const never: AbortSignal = new AbortController().signal;
@@ -25,7 +25,7 @@ export type ChatWorld = {
   chat: Chat;
   module: ChatModule;
   database: TestDatabase;
-  server: OpenAiServer;
+  server: CompletionsServer;
   events: InProcessEventBus;
   tokenStream: MemoryTokenStream;
   deployment: FakeDeployment;
@@ -37,7 +37,7 @@ export type ChatWorld = {
 
 /** Chat on the real database and a real engine double, without the rest of the service. */
 export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<ChatWorld> {
-  const [database, server] = await Promise.all([createTestDatabase(), startOpenAiServer()]);
+  const [database, server] = await Promise.all([createTestDatabase(), startCompletionsServer()]);
   const http = createStreamingHttp();
   const deployments = new Map<string, FakeDeployment>();
   const modules: ChatModule[] = [];

@@ -13,8 +13,7 @@ afterAll(async () => {
   await world.close();
 });
 beforeEach(() => {
-  world.server.requests.length = 0;
-  world.server.fallback({});
+  world.server.reset();
 });
 
 describe('an answer', () => {
@@ -171,7 +170,6 @@ describe('several deployments', () => {
     expect(await world.chat.waitForEnd(first!.id, anna, never)).toMatchObject({ content: `I am ${world.deployment.target.model}` });
     gate.open();
     expect(await world.chat.waitForEnd(second!.id, anna, never)).toMatchObject({ content: `I am ${other.target.model}` });
-    world.server.scriptBy(null);
   });
 
   it('are asked again when the question is edited, in a branch of its own', async () => {

@@ -1,0 +1,135 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Gate } from '../../src/shared/async.ts';
+
+/** What one completion does. Everything not named is what a healthy server does. */
+export type CompletionScript = {
+  tokens?: readonly string[];
+  /** Between two tokens; default 0. */
+  tokenMs?: number;
+  /** The token with this index and all after it wait until the gate opens. */
+  holdBefore?: { index: number; gate: Gate };
+  /** Answers with this instead of a stream. */
+  refuse?: { status: number; body: unknown; headers?: Record<string, string> };
+  /** Accepts the request and never answers. */
+  hang?: boolean;
+  /** Cuts the connection after so many tokens. */
+  cutAfter?: number;
+  /** Sent raw after so many tokens, then the stream goes on. */
+  inject?: { after: number; raw: string };
+  finishReason?: string;
+  /** Leaves out the usage chunk. */
+  noUsage?: boolean;
+};
+
+export type SeenRequest = { body: Record<string, unknown>; headers: IncomingMessage['headers'] };
+
+export type CompletionsServer = {
+  readonly baseUrl: string;
+  readonly requests: SeenRequest[];
+  /** Completions whose connection is open. */
+  readonly active: number;
+  /** Completions whose client went away before the end. */
+  readonly abandoned: number;
+  /** The next completions, in order; after them `fallback`. */
+  script(...scripts: CompletionScript[]): void;
+  fallback(script: CompletionScript): void;
+  /** Chooses by the request; wins over both. */
+  scriptBy(choose: ((seen: SeenRequest) => CompletionScript) | null): void;
+  /** Forgets scripts and requests. */
+  reset(): void;
+  close(): Promise<void>;
+};
+
+/** A small OpenAI-compatible server on a loopback port: streams scripted tokens and fails as it is told. */
+export async function startCompletionsServer(): Promise<CompletionsServer> {
+  const state = { scripts: [] as CompletionScript[], fallback: {} as CompletionScript, choose: null as ((seen: SeenRequest) => CompletionScript) | null, active: 0, abandoned: 0 };
+  const requests: SeenRequest[] = [];
+  const server = createServer((request, response) => {
+    void (async () => {
+      const chunks: Buffer[] = [];
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+      const seen = { body: JSON.parse(Buffer.concat(chunks).toString('utf8')) as Record<string, unknown>, headers: request.headers };
+      requests.push(seen);
+      const script = state.choose?.(seen) ?? state.scripts.shift() ?? state.fallback;
+      state.active += 1;
+      response.on('close', () => {
+        state.active -= 1;
+        if (!response.writableFinished) state.abandoned += 1;
+      });
+      await play(script, seen, response);
+    })().catch(() => response.destroy());
+  });
+  server.keepAliveTimeout = 60_000;
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return {
+    baseUrl: `http://127.0.0.1:${port}`,
+    requests,
+    get active() {
+      return state.active;
+    },
+    get abandoned() {
+      return state.abandoned;
+    },
+    script: (...scripts) => void state.scripts.push(...scripts),
+    fallback: (script) => void (state.fallback = script),
+    scriptBy: (choose) => void (state.choose = choose),
+    reset: () => {
+      requests.length = 0;
+      Object.assign(state, { scripts: [], fallback: {}, choose: null });
+    },
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+async function play(script: CompletionScript, { body }: SeenRequest, response: ServerResponse): Promise<void> {
+  if (script.hang) return;
+  if (script.refuse) {
+    const text = typeof script.refuse.body === 'string' ? script.refuse.body : JSON.stringify(script.refuse.body);
+    response.writeHead(script.refuse.status, { 'content-type': 'application/json', ...script.refuse.headers }).end(text);
+    return;
+  }
+  const tokens = script.tokens ?? ['Hello', ' world'];
+  const chunk = (choice: Record<string, unknown>): string => event({ object: 'chat.completion.chunk', model: body['model'], choices: [{ index: 0, ...choice }] });
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  response.write(chunk({ delta: { role: 'assistant', content: null }, finish_reason: null }));
+  for (const [index, token] of tokens.entries()) {
+    await prepare(script, index, response);
+    if (response.destroyed) return;
+    response.write(chunk({ delta: { content: token }, finish_reason: null }));
+  }
+  await prepare(script, tokens.length, response);
+  if (response.destroyed) return;
+  response.write(chunk({ delta: {}, finish_reason: script.finishReason ?? 'stop' }));
+  if (!script.noUsage) response.write(event({ choices: [], usage: { prompt_tokens: 7, completion_tokens: tokens.length, total_tokens: 7 + tokens.length } }));
+  response.end('data: [DONE]\n\n');
+}
+
+/** What is to happen before the token at `index`, or before the end. */
+async function prepare({ cutAfter, inject, holdBefore, tokenMs }: CompletionScript, index: number, response: ServerResponse): Promise<void> {
+  if (cutAfter === index) await cut(response);
+  if (inject?.after === index) response.write(inject.raw);
+  if (holdBefore?.index === index) await holdBefore.gate.opened;
+  if (tokenMs) await delay(tokenMs);
+}
+
+/** What was written before has left; the end of the body has not. */
+async function cut(response: ServerResponse): Promise<void> {
+  await new Promise<void>((resolve) => response.write(': cut\n', () => {
+      resolve();
+    }));
+  response.destroy();
+}
+
+function event(data: unknown): string {
+  return `data: ${JSON.stringify(data)}\n\n`;
+}
+
