@@ -33,11 +33,12 @@ function roomOf(file: string): string {
 
 const show = (list: readonly Import[]): string[] => list.map(({ file, target }) => `${file} -> ${target}`);
 
-/** `shared <- domains <- plug-ins | infrastructure | adapters <- app.ts <- main.ts`. */
+/** `shared <- platform <- domains | infrastructure | adapters <- app.ts <- main.ts`. */
 const allowedRooms: Readonly<Record<string, readonly string[]>> = {
   shared: [],
-  domains: ['shared'],
-  infrastructure: ['shared'],
+  platform: ['shared'],
+  domains: ['shared', 'platform'],
+  infrastructure: ['shared', 'platform'],
   adapters: ['shared', 'domains'],
   cli: ['shared'],
 };

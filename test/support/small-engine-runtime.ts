@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { identifyProcess, isSameProcess } from '../../src/domains/deployments/runtimes/llama-cpp/process-identity.ts';
+import { identifyProcess, isSameProcess } from '../../src/platform/process-identity.ts';
 import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../src/domains/deployments/runtime.ts';
 import type { DeploymentConfig } from '../../src/domains/deployments/types.ts';
 import { AppError } from '../../src/shared/errors.ts';

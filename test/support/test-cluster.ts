@@ -7,7 +7,7 @@ import { loadMigrations, migrate } from '../../src/infrastructure/database/migra
 import { createPostgresOrm } from '../../src/infrastructure/database/orm.ts';
 import { readPostmasterFile, stopPostmaster } from '../../src/infrastructure/database/postmaster.ts';
 import { ensureDatabase } from '../../src/infrastructure/database/sql-client.ts';
-import { identifyProcess } from '../../src/infrastructure/data-folder/process-identity.ts';
+import { identifyProcess } from '../../src/platform/process-identity.ts';
 import { silentLogger } from './silent-logger.ts';
 
 const prefix = 'llmm-test-cluster-';

@@ -5,7 +5,8 @@ import type { Logger } from '../../shared/logger.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { ApiKey } from './api-key.entity.ts';
 import { isUsable, type ApiKeyRepository } from './api-key.repository.ts';
-import { hashKey, isOperatorKey, operatorPrefix, operatorPrefixStart, parseKey, sameHash } from './key-format.ts';
+import { hashKey, operatorPrefix, operatorPrefixStart, parseKey, sameHash } from './key-format.ts';
+import { isOperatorKey } from '../../shared/operator-key.ts';
 import { insertWithNewSecret } from './new-key.ts';
 
 export type AdminKeysDeps = { repository: ApiKeyRepository; authenticator: Authenticator; clock: Clock; logger: Logger };

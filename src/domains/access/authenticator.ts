@@ -5,7 +5,8 @@ import { isId } from '../../shared/ids.ts';
 import type { Principal } from '../../shared/principal.ts';
 import { hasExpired, isUsable, type ApiKeyRepository } from './api-key.repository.ts';
 import type { ApiKey } from './api-key.entity.ts';
-import { credentialLengthMax, hashKey, operatorPrefix, parseKey, sameHash } from './key-format.ts';
+import { hashKey, operatorPrefix, parseKey, sameHash } from './key-format.ts';
+import { credentialLengthMax } from '../../shared/operator-key.ts';
 import { VerifiedKeys } from './verified-keys.ts';
 
 /** `lastUsedAt` is for people: a write for every request would cost more than it tells. */

@@ -1,5 +1,6 @@
 import { createHash, randomInt, timingSafeEqual } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import { credentialLengthMax } from '../../shared/operator-key.ts';
 
 /**
  * `llmm_<8 id>_<43 secret><6 checksum>`, all base62: a double click selects the whole key, no character needs
@@ -12,11 +13,6 @@ const secretLength = 43;
 const checksumLength = 6;
 const keyPattern = /^(llmm_[0-9A-Za-z]{8})_[0-9A-Za-z]{49}$/;
 
-/** Longest text that is looked at as a credential; an operator's own key may be longer than ours. */
-export const credentialLengthMax = 256;
-const operatorKeyLengthMin = 16;
-/** What survives every header and environment file: printable ASCII without spaces. */
-const operatorKeyPattern = /^[\x21-\x7e]+$/;
 
 export type ParsedKey = { prefix: string };
 
@@ -42,11 +38,6 @@ export function hashKey(text: string): string {
 /** Compares two hex SHA-256 digests in constant time. */
 export function sameHash(left: string, right: string): boolean {
   return timingSafeEqual(Buffer.from(left, 'hex'), Buffer.from(right, 'hex'));
-}
-
-/** Whether an operator may set `text` as the first admin key although it has not our form. */
-export function isOperatorKey(text: string): boolean {
-  return text.length >= operatorKeyLengthMin && text.length <= credentialLengthMax && operatorKeyPattern.test(text);
 }
 
 /** An operator's key has no public part of its own; a part of its hash, hashed again, stands in for it. */

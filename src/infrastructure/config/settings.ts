@@ -1,4 +1,4 @@
-import { isOperatorKey } from '../../domains/access/key-format.ts';
+import { isOperatorKey } from '../../shared/operator-key.ts';
 import { dockerHost, hostPortOrSocket, ollamaHost } from './addresses.ts';
 import type { Endpoint } from './addresses.ts';
 import { defaultDataDir, defaultHubHome } from './places.ts';

@@ -2,8 +2,8 @@ import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { sleep } from '../../shared/async.ts';
-import { identifyProcess, isSameProcess } from './process-identity.ts';
-import type { ProcessIdentity } from './process-identity.ts';
+import { identifyProcess, isSameProcess } from '../../platform/process-identity.ts';
+import type { ProcessIdentity } from '../../platform/process-identity.ts';
 
 /** A lock is held by a process that lives. */
 export class LockHeldError extends Error {
@@ -18,7 +18,7 @@ export class LockHeldError extends Error {
 
 export type LockFile = { readonly path: string; release(): Promise<void> };
 
-const holderSchema = z.object({ pid: z.int().positive(), startedAt: z.string() });
+const holderSchema = z.object({ pid: z.int().positive(), startTime: z.string() });
 const attemptsMax = 100;
 const takeoverPauseMs = 20;
 
@@ -65,7 +65,7 @@ async function replaceStale(path: string, candidate: string, stale: ProcessIdent
   }
   try {
     const holder = await readHolder(path);
-    if (holder?.pid !== stale?.pid || holder?.startedAt !== stale?.startedAt) return false;
+    if (holder?.pid !== stale?.pid || holder?.startTime !== stale?.startTime) return false;
     const own = `${candidate}.own`;
     await link(candidate, own);
     await rename(own, path);
@@ -96,5 +96,5 @@ async function readHolder(path: string): Promise<ProcessIdentity | null> {
 
 async function releaseLock(path: string, self: ProcessIdentity): Promise<void> {
   const holder = await readHolder(path);
-  if (holder?.pid === self.pid && holder.startedAt === self.startedAt) await rm(path, { force: true });
+  if (holder?.pid === self.pid && holder.startTime === self.startTime) await rm(path, { force: true });
 }

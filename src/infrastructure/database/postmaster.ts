@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { sleep } from '../../shared/async.ts';
-import { identifyProcess } from '../data-folder/process-identity.ts';
+import { identifyProcess } from '../../platform/process-identity.ts';
 
 /** What a running server writes into its data directory. */
 export type PostmasterFile = { pid: number; port: number; ready: boolean };

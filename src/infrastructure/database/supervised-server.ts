@@ -1,6 +1,6 @@
 import { sleep } from '../../shared/async.ts';
 import { StopReason } from '../../shared/abort.ts';
-import { identifyProcess } from '../data-folder/process-identity.ts';
+import { identifyProcess } from '../../platform/process-identity.ts';
 import { isPostmasterOf, stopPostmaster } from './postmaster.ts';
 import { launch, urlOf } from './postgres-server.ts';
 import type { RunningServer, ServerContext } from './postgres-server.ts';

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLlamaCppRuntime } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
-import { isSameProcess } from '../../../src/domains/deployments/runtimes/llama-cpp/process-identity.ts';
+import { isSameProcess } from '../../../src/platform/process-identity.ts';
 import type { RuntimeHandle } from '../../../src/domains/deployments/runtime.ts';
 import { eventually } from '../../support/eventually.ts';
 import { plainHttp } from '../../support/plain-http.ts';

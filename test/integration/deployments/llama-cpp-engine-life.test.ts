@@ -7,8 +7,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { endOrphan } from '../../../src/domains/deployments/runtimes/llama-cpp/engine-process.ts';
-import { identifyProcess, isSameProcess } from '../../../src/domains/deployments/runtimes/llama-cpp/process-identity.ts';
-import type { ProcessIdentity } from '../../../src/domains/deployments/runtimes/llama-cpp/process-identity.ts';
+import { identifyProcess, isSameProcess } from '../../../src/platform/process-identity.ts';
+import type { ProcessIdentity } from '../../../src/platform/process-identity.ts';
 import { createEngineBench, post, postJson, readEvents, readHealth, waitUntil } from '../../support/engine.ts';
 import { buildTinyGguf } from '../../support/tiny-gguf.ts';
 

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { DataFolderInUseError, lockDataFolder, prepareDataFolder } from '../../../src/infrastructure/data-folder/data-folder.ts';
 import type { DataFolder } from '../../../src/infrastructure/data-folder/data-folder.ts';
 import { findRunningServer, readAdminKey, removeServerFile, writeAdminKey, writeServerFile } from '../../../src/infrastructure/data-folder/folder-files.ts';
-import { identifyProcess, isSameProcess } from '../../../src/infrastructure/data-folder/process-identity.ts';
+import { identifyProcess, isSameProcess } from '../../../src/platform/process-identity.ts';
 import { writeFileAtomic } from '../../../src/infrastructure/data-folder/write-file-atomic.ts';
 import { startChildProgram } from '../../support/child-program.ts';
 import type { ChildProgram } from '../../support/child-program.ts';
@@ -66,7 +66,7 @@ describe('the data folder', () => {
   });
 
   it('replaces the lock of a process whose pid another one has now', async () => {
-    await writeFile(folder.lockFile, JSON.stringify({ pid: process.pid, startedAt: 'another life' }));
+    await writeFile(folder.lockFile, JSON.stringify({ pid: process.pid, startTime: 'another life' }));
     const lock = await lockDataFolder(folder);
     expect(JSON.parse(await readFile(folder.lockFile, 'utf8'))).toEqual(await identifyProcess(process.pid));
     await lock.release();

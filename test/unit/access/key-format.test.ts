@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { hashKey, isOperatorKey, makeKey, operatorPrefix, parseKey, sameHash } from '../../../src/domains/access/key-format.ts';
+import { hashKey, makeKey, operatorPrefix, parseKey, sameHash } from '../../../src/domains/access/key-format.ts';
+import { isOperatorKey } from '../../../src/shared/operator-key.ts';
 
 describe('key format', () => {
   it('makes keys of one shape that it recognises, each with its own prefix', () => {

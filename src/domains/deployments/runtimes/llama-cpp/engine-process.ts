@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { sleep } from '../../../../shared/async.ts';
 import { engineExitCodes } from './protocol.ts';
 import type { EngineFailureCode, EngineOptions, EngineReady, FromEngine, ToEngine } from './protocol.ts';
-import { identifyProcess, isSameProcess } from './process-identity.ts';
-import type { ProcessIdentity } from './process-identity.ts';
+import { identifyProcess, isSameProcess } from '../../../../platform/process-identity.ts';
+import type { ProcessIdentity } from '../../../../platform/process-identity.ts';
 
 export type EngineExit = { code: number | null; signal: NodeJS.Signals | null };
 

@@ -7,7 +7,7 @@ import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeSta
 import type { DeploymentConfig } from '../../types.ts';
 import { ProcessMeter } from '../process-use.ts';
 import { endOrphan, EngineStartError, startEngine, type EngineExit, type EngineProcess } from './engine-process.ts';
-import type { ProcessIdentity } from './process-identity.ts';
+import type { ProcessIdentity } from '../../../../platform/process-identity.ts';
 import { engineExitCodes, type EngineFailureCode, type EngineOptions } from './protocol.ts';
 
 export type LlamaCppRuntimeDeps = {
