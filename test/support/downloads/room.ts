@@ -1,0 +1,120 @@
+import { join } from 'node:path';
+import { createCatalog } from '../../../src/domains/catalog/catalog.service.ts';
+import type { ModelSource } from '../../../src/domains/catalog/source.ts';
+import { createHuggingFaceSource } from '../../../src/domains/catalog/sources/huggingface/huggingface.source.ts';
+import { createDownloads, type DownloadsConfig, type DownloadsDeps, type DownloadsRoom } from '../../../src/domains/downloads/create-downloads.ts';
+import type { DownloadStatus } from '../../../src/domains/downloads/download.machine.ts';
+import type { DownloadTaskView, StartDownload } from '../../../src/domains/downloads/types.ts';
+import { createMemoryCache } from '../../../src/infrastructure/cache/bento-cache.ts';
+import { InProcessEventBus } from '../../../src/infrastructure/events/in-process-event-bus.ts';
+import { createOutgoingHttp } from '../../../src/infrastructure/http/outgoing-http.ts';
+import { PgBossQueue } from '../../../src/infrastructure/jobs/pg-boss-queue.ts';
+import { systemClock } from '../../../src/infrastructure/system-clock.ts';
+import type { Logger } from '../../../src/shared/logger.ts';
+import type { Principal } from '../../../src/shared/principal.ts';
+import type { Orm } from '../../../src/infrastructure/database/orm.ts';
+import { eventually } from '../eventually.ts';
+import { type Content, seededContent } from '../hub/content.ts';
+import { silentLogger } from '../silent-logger.ts';
+import { buildTinyGguf } from '../tiny-gguf.ts';
+import { MiB, quickSettings } from './engine.ts';
+
+const header = buildTinyGguf();
+
+/** A sound GGUF of any size from `MiB` on: a tiny model with noise behind its tensors. */
+export function ggufContent(seed: string, size: number): Content {
+  const noise = seededContent(seed, size);
+  return {
+    size,
+    slice: (start, end) => {
+      const bytes = Buffer.from(noise.slice(start, end));
+      if (start < header.length) header.copy(bytes, 0, start, Math.min(header.length, end));
+      return bytes;
+    },
+  };
+}
+
+export const operator: Principal = { keyId: '0192f000-0000-7000-8000-000000000001', owner: 'tester', role: 'OPERATOR' };
+export const admin: Principal = { ...operator, role: 'ADMIN' };
+
+export type TestRoom = DownloadsRoom & {
+  readonly events: InProcessEventBus;
+  readonly source: ModelSource;
+  readonly config: DownloadsConfig;
+  startDownload(input?: Partial<StartDownload>, principal?: Principal): Promise<{ task: DownloadTaskView; created: boolean }>;
+  /** Resolves with the task as soon as it is in one of these states. */
+  reaches(taskId: string, ...statuses: DownloadStatus[]): Promise<DownloadTaskView>;
+  close(): Promise<void>;
+};
+
+export type RoomOptions = {
+  orm: Orm;
+  databaseUrl: string;
+  folder: string;
+  endpoint: string;
+  token?: string;
+  logger?: Logger;
+  config?: Partial<DownloadsConfig>;
+  deps?: Partial<DownloadsDeps>;
+  wrapSource?: (source: ModelSource) => ModelSource;
+};
+
+export const never = new AbortController().signal;
+
+/** The download room as the service has it, on a Hub double: real database, real queue, real sockets and files. */
+export async function openRoom(options: RoomOptions): Promise<TestRoom> {
+  const { orm, databaseUrl, folder, endpoint, token, logger = silentLogger } = options;
+  const http = createOutgoingHttp({ userAgent: 'llm-manager/test' });
+  const hubSource = createHuggingFaceSource({ http: http.request, clock: systemClock, logger, endpoint, token });
+  const source = options.wrapSource?.(hubSource) ?? hubSource;
+  const sources = new Map([[source.id, source]]);
+  const cache = createMemoryCache(systemClock);
+  const machineMemory = () => Promise.resolve({ availableBytes: 64 * 1024 ** 3, totalBytes: 64 * 1024 ** 3 });
+  const catalog = createCatalog({ sources, cache, clock: systemClock, logger, machineMemory } as unknown as Parameters<typeof createCatalog>[0]);
+  const events = new InProcessEventBus({ clock: systemClock });
+  const jobs = new PgBossQueue({ database: { type: 'url', url: databaseUrl }, logger, soleWorker: true });
+  const config: DownloadsConfig = {
+    parallel: 3,
+    connectionsPerHost: 4,
+    maxBytesPerSecond: null,
+    hfCacheDir: join(folder, 'hf'),
+    modelsDir: join(folder, 'models'),
+    dataDir: join(folder, 'data'),
+    reserveBytes: 0,
+    transfer: { ...quickSettings, partBytes: MiB, connections: 4 },
+    ...options.config,
+  };
+  const room = createDownloads({ em: orm.em, catalog, sources, jobs, events, clock: systemClock, logger, config, isModelInUse: () => Promise.resolve(false), soleWorker: true, ...options.deps });
+  await jobs.start();
+  await room.start();
+  return {
+    ...room,
+    events,
+    source,
+    config,
+    startDownload: (input = {}, principal = operator) =>
+      room.downloads.start({ modelId: 'acme/tiny-GGUF', target: 'local', priority: 0, override: [], ...input }, principal, AbortSignal.timeout(10_000)),
+    reaches: async (taskId, ...statuses) => {
+      let last: DownloadTaskView | null = null;
+      try {
+        return await eventually(
+          `download is ${statuses.join(' or ')}`,
+          async () => {
+            last = await room.downloads.find(taskId);
+            return last && statuses.includes(last.status) ? last : null;
+          },
+          20_000,
+        );
+      } catch (error) {
+        throw new Error(`${String(error)}; it is ${JSON.stringify(last)}`, { cause: error });
+      }
+    },
+    close: async () => {
+      await room.stop(AbortSignal.timeout(5_000));
+      await jobs.stop(AbortSignal.timeout(5_000));
+      await events.close();
+      await cache.close();
+      await http.close();
+    },
+  };
+}
