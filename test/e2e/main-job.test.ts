@@ -3,7 +3,7 @@ import { createTemporaryFolder, type TemporaryFolder } from '../support/data-dir
 import { eventually } from '../support/eventually.ts';
 import { bufferContent } from '../support/hub/content.ts';
 import { createHub, type Hub } from '../support/hub/hub.ts';
-import { processesNaming } from '../support/processes.ts';
+import { enginesOf, isAlive, processesNaming } from '../support/processes.ts';
 import { RestClient } from '../support/rest-client.ts';
 import { startService, type ServiceProcess } from '../support/service-process.ts';
 import { readSse } from '../support/sse.ts';
@@ -83,8 +83,11 @@ describe('the main job, from search to chat, with the service as a process', () 
   it('leaves no process behind when it is told to end', async () => {
     const deployments = await api.call('GET', '/api/deployments/list');
     expect(deployments.body['items']).toHaveLength(1);
+    const engines = await enginesOf(service.pid);
+    expect(engines).toHaveLength(1);
     const { code } = await service.end('SIGTERM');
     expect(code).toBe(0);
+    expect(engines.filter(isAlive)).toEqual([]);
     expect(await processesNaming(folder.path)).toEqual([]);
   });
 });

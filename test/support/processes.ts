@@ -27,3 +27,9 @@ export function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+/** Engine processes that this service process has started; their title replaces the command line. */
+export async function enginesOf(servicePid: number): Promise<number[]> {
+  const children = new Set(await childrenOf(servicePid));
+  return (await processesNaming('llm-manager-engine')).map(({ pid }) => pid).filter((pid) => children.has(pid));
+}

@@ -7,7 +7,7 @@ import type { DownloadFileStatus } from './types.ts';
 /** Four a second is what a person can read and more than a progress bar needs. */
 const publishEveryMs = 250;
 /** A kill shows figures this old until the task goes on; the truth lies beside the partial files. */
-const saveEveryMs = 5_000;
+const saveEveryMs = 1_000;
 
 type LiveFile = {
   sizeBytes: number;
