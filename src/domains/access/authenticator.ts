@@ -20,7 +20,7 @@ export type AuthenticatorDeps = { repository: ApiKeyRepository; clock: Clock; lo
 /** From a credential to a principal, with as few looks at the database as is safe. */
 export class Authenticator {
   readonly #deps: AuthenticatorDeps;
-  readonly #verified = new VerifiedKeys();
+  readonly #verified: VerifiedKeys;
   /** Callers that ask for one key at once share one query. Bounded by the requests in flight. */
   readonly #lookups = new Map<string, Promise<Principal | null>>();
   readonly #touchedAt = new LRUCache<string, number>({ max: touchedKeysMax });
@@ -30,6 +30,7 @@ export class Authenticator {
 
   constructor(deps: AuthenticatorDeps) {
     this.#deps = deps;
+    this.#verified = new VerifiedKeys(deps.clock);
   }
 
   async authenticate(credential: string): Promise<Principal | null> {

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../shared/clock.ts';
 import type { Principal } from '../../shared/principal.ts';
 
 export type VerifiedKey = { principal: Principal; expiresAt: Date | null };
@@ -12,8 +13,12 @@ const keysMax = 1_000;
  * flood of bad ones pushes nothing out.
  */
 export class VerifiedKeys {
-  readonly #byHash = new LRUCache<string, VerifiedKey>({ max: keysMax, ttl: ttlMs });
+  readonly #byHash: LRUCache<string, VerifiedKey>;
   #epoch = 0;
+
+  constructor(clock: Clock) {
+    this.#byHash = new LRUCache({ max: keysMax, ttl: ttlMs, ttlResolution: 0, perf: { now: () => clock.monotonicMs() } });
+  }
 
   find(hash: string): VerifiedKey | undefined {
     return this.#byHash.get(hash);
