@@ -33,6 +33,8 @@ type ClientMessage = z.output<typeof clientMessage>;
 type Request<Type extends ClientMessage['type']> = Extract<ClientMessage, { type: Type }>;
 type Follow = { messageId: string; after: number; requestId: string | null };
 type Events = AsyncIterable<ChatStreamSubscription>;
+/** Follows an answer in the room that its request holds. */
+type Begin = (follow: Follow, events: Events) => void;
 
 /** What one socket has in hand. */
 class ChatSocket {
@@ -58,12 +60,12 @@ class ChatSocket {
   async #handle(message: ClientMessage): Promise<void> {
     switch (message.type) {
       case 'send':
-        await this.#reserved(message.deployment_ids?.length ?? 1, () => this.#send(message));
+        await this.#reserved(message.deployment_ids?.length ?? 1, (begin) => this.#send(message, begin));
         break;
       case 'resume': {
         const follow = { messageId: message.message_id, after: message.after ?? -1, requestId: message.request_id ?? null };
         // Subscribed within the request, so that a wrong id is the answer to it.
-        await this.#reserved(1, async () => void this.#follow(follow, await this.#subscribe(follow)));
+        await this.#reserved(1, async (begin) => begin(follow, await this.#subscribe(follow)));
         break;
       }
       case 'stop':
@@ -72,24 +74,30 @@ class ChatSocket {
   }
 
   /** Room is held while a request is being served, so that a burst of them cannot pass the check together. */
-  async #reserved(count: number, work: () => Promise<void>): Promise<void> {
+  async #reserved(count: number, work: (begin: Begin) => Promise<void>): Promise<void> {
     if (this.#streams + count > streamsMax) {
       throw new AppError('OVERLOADED', `One socket follows ${streamsMax} answers at once; open another one.`, { details: { max_streams: streamsMax } });
     }
+    let held = count;
     this.#streams += count;
+    const begin: Begin = (follow, events) => {
+      if (held > 0) held -= 1;
+      else this.#streams += 1;
+      void this.#follow(follow, events);
+    };
     try {
-      await work();
+      await work(begin);
     } finally {
-      this.#streams -= count;
+      this.#streams -= held;
     }
   }
 
-  async #send({ request_id: requestId, session_id: sessionId, message, deployment_ids: deploymentIds, parameters }: Request<'send'>): Promise<void> {
+  async #send({ request_id: requestId, session_id: sessionId, message, deployment_ids: deploymentIds, parameters }: Request<'send'>, begin: Begin): Promise<void> {
     const input = { sessionId, message, deploymentIds, parameters: toParameters(parameters), waitForAnswers: false };
     const { sendChatMessage } = await this.#executor.execute(this.#socket.caller)(SendChatMessageDocument, { input });
     for (const { messageId } of payloadOf(sendChatMessage, 'SendChatMessagePayload').answers) {
       const follow = { messageId, after: -1, requestId };
-      void this.#follow(follow, await this.#subscribe(follow));
+      begin(follow, await this.#subscribe(follow));
     }
   }
 
@@ -100,7 +108,6 @@ class ChatSocket {
   /** Pulls the next event only when the client has room for it. Never rejects. */
   async #follow(follow: Follow, events: Events): Promise<void> {
     const { connection, logger } = this.#socket;
-    this.#streams += 1;
     try {
       for await (const { chatStream } of events) {
         for (const object of toChatObjects(chatStream, follow)) await connection.send(object);
