@@ -3,12 +3,13 @@ import path from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/data-dir.ts';
 import { eventually } from '../support/eventually.ts';
-import { bufferContent, seededContent } from '../support/hub/content.ts';
+import { bufferContent } from '../support/hub/content.ts';
 import { createHub, type Hub } from '../support/hub/hub.ts';
 import { enginesOf, isAlive, processesNaming } from '../support/processes.ts';
 import { RestClient } from '../support/rest-client.ts';
 import { startService, type ServiceProcess } from '../support/service-process.ts';
 import { readSse } from '../support/sse.ts';
+import { buildSafetensors } from '../support/safetensors.ts';
 import { buildTinyGguf } from '../support/tiny-gguf.ts';
 
 const MiB = 1024 * 1024;
@@ -59,7 +60,7 @@ describe('kill -9 of the service', () => {
     hub = await createHub({
       repos: [
         { id: 'tiny/loop-GGUF', files: [{ path: 'loop-F16.gguf', content: bufferContent(buildTinyGguf({ mode: 'loop', contextLength: 65_536 })) }] },
-        { id: 'big/bytes', files: [{ path: 'notes.txt', content: seededContent('big', bigBytes), lfs: true }] },
+        { id: 'big/bytes', files: [{ path: 'model.safetensors', content: bufferContent(buildSafetensors(bigBytes)) }] },
       ],
     });
   });
@@ -79,7 +80,7 @@ describe('kill -9 of the service', () => {
 
   it('during a download: the next start goes on where it was, and the file ends up right', async () => {
     hub.faults.inject({ fault: { kind: 'rate', bytesPerSecond: 8 * MiB }, server: 'cdn', times: Infinity });
-    const id = await download('huggingface:big/bytes', { include: ['notes.txt'] });
+    const id = await download('huggingface:big/bytes', { include: ['model.safetensors'] });
     const before = await taskWith(id, (task) => Number(task['downloaded_bytes']) > 24 * MiB);
     await killAndRestart();
     hub.faults.clear();
