@@ -135,6 +135,14 @@ export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
+/** Reads on by itself; resolves once the first item is there. */
+export async function follow<T>(items: AsyncIterable<T>): Promise<{ all: Promise<T[]> }> {
+  const iterator = items[Symbol.asyncIterator]();
+  const first = await iterator.next();
+  const rest = collect({ [Symbol.asyncIterator]: () => iterator });
+  return { all: first.done ? rest : rest.then((others) => [first.value, ...others]) };
+}
+
 export function textOf(events: readonly ChatStreamEvent[]): string {
   return events.map((event) => (event.type === 'token' ? event.text : '')).join('');
 }

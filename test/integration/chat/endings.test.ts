@@ -8,7 +8,7 @@ import { newId } from '../../../src/shared/ids.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { createPostgresOrm } from '../../../src/infrastructure/database/orm.ts';
 import { entities } from '../../../src/infrastructure/database/entities.ts';
-import { ask, assertGapless, collect, createChatWorld, never, principalOf, textOf, type ChatWorld } from '../../support/chat-world.ts';
+import { ask, assertGapless, collect, createChatWorld, follow, never, principalOf, textOf, type ChatWorld } from '../../support/chat-world.ts';
 import { eventually } from '../../support/eventually.ts';
 import { silentLogger } from '../../support/silent-logger.ts';
 
@@ -51,11 +51,11 @@ describe('stop', () => {
     world.server.script({ tokens: ['kept', ' lost'], holdBefore: { index: 1, gate: gate() } });
     const before = world.server.abandoned;
     const { id } = await begin();
-    const reader = collect(world.chat.stream(id, -1, anna, never));
+    const reader = await follow(world.chat.stream(id, -1, anna, never));
     const stopped = await world.chat.stop(id, anna, never);
     expect(stopped).toMatchObject({ status: 'stopped', content: 'kept', finishReason: 'stopped', error: null, usage: { promptTokens: null, completionTokens: 1 } });
     await eventually('the connection to the engine to be closed', () => world.server.abandoned === before + 1, 500);
-    const events = await reader;
+    const events = await reader.all;
     expect(textOf(events)).toBe('kept');
     expect(events.at(-1)).toMatchObject({ type: 'end', status: 'stopped', finishReason: 'stopped' });
   });
