@@ -94,25 +94,28 @@ function mask(error: unknown, { requestId, logger }: ErrorScope): AppError {
   return new AppError('INTERNAL', 'Something went wrong on our side.');
 }
 
+function extensionsOf({ code, details, retryAfterSeconds }: AppError, { requestId }: ErrorScope): ErrorExtensions {
+  return { code, requestId, ...(details ? { details } : {}), ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
+}
+
+/** What Yoga wants of its response, less the exception for older clients when the body is no request at all. */
+function responseOf({ extensions }: GraphQLError): Pick<GraphQLErrorExtensions, 'http'> {
+  const { http, code } = extensions;
+  if (!http) return {};
+  return { http: http.status === 400 && code === 'BAD_REQUEST' ? { status: 400 } : http };
+}
+
 /** An error as callers see it: `extensions.code` of the closed list, request id, details; logged when it is ours. */
 export function toWireError(error: unknown, scope: ErrorScope): GraphQLError {
   if (error instanceof WireError) return error;
   const shown = toAppError(error) ?? mask(error, scope);
   const given = error instanceof GraphQLError ? error : undefined;
-  const http = given?.extensions.http;
-  const extensions: ErrorExtensions & Pick<GraphQLErrorExtensions, 'http'> = {
-    code: shown.code,
-    requestId: scope.requestId,
-    ...(shown.details ? { details: shown.details } : {}),
-    ...(shown.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: shown.retryAfterSeconds }),
-    ...(scope.isHttp && http ? { http: http.status === 400 && given?.extensions['code'] === 'BAD_REQUEST' ? { status: 400 } : http } : {}),
-  };
   return new WireError(shown.message, {
     nodes: given?.nodes ?? null,
     source: given?.source ?? null,
     positions: given?.positions ?? null,
     path: given?.path ?? null,
-    extensions,
+    extensions: { ...extensionsOf(shown, scope), ...(scope.isHttp && given ? responseOf(given) : {}) },
   });
 }
 

@@ -1,34 +1,32 @@
 /**
- * Runs in the page before GraphiQL. The header editor's key goes with fetch only; a browser's WebSocket takes no
- * headers, so the key is put into the first message instead, where the server looks for it.
+ * Runs in the page before GraphiQL. A key that was typed into one tab's headers serves the others too, where the
+ * placeholder still stands, until the browser's tab is closed. A browser's WebSocket takes no headers, so there the
+ * key goes into the first message, where the server looks for it.
  */
 export const pageBridge = `
 (() => {
-  let authorization = null;
-  const send = WebSocket.prototype.send;
-  WebSocket.prototype.send = function (data) {
-    if (typeof data === 'string' && data.includes('"connection_init"')) {
-      const message = JSON.parse(data);
-      const key = authorization ?? keyOfEditor();
-      if (message.type === 'connection_init' && key) data = JSON.stringify({ ...message, payload: { ...message.payload, authorization: key } });
-    }
-    return send.call(this, data);
-  };
-  const keyOfEditor = () => {
-    for (const model of globalThis.monaco?.editor?.getModels?.() ?? []) {
-      if (!String(model.uri).includes('header')) continue;
-      try {
-        const headers = JSON.parse(model.getValue());
-        return headers.Authorization ?? headers.authorization ?? null;
-      } catch {}
-    }
-    return null;
+  const name = 'llm-manager:authorization';
+  const isReal = (value) => Boolean(value) && !value.includes('<');
+  const remembered = () => sessionStorage.getItem(name);
+  const keyFor = (given) => {
+    if (!isReal(given)) return remembered();
+    sessionStorage.setItem(name, given);
+    return given;
   };
   const ask = globalThis.fetch;
-  globalThis.fetch = function (input, init) {
-    const headers = new Headers(init?.headers);
-    authorization = headers.get('authorization') ?? authorization;
-    return ask.call(this, input, init);
+  globalThis.fetch = (input, init = {}) => {
+    const headers = new Headers(init.headers);
+    const key = keyFor(headers.get('authorization'));
+    if (key) headers.set('authorization', key);
+    return ask(input, { ...init, headers });
+  };
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    if (typeof data !== 'string' || !data.startsWith('{')) return send.call(this, data);
+    const message = JSON.parse(data);
+    if (message.type !== 'connection_init') return send.call(this, data);
+    const given = message.payload?.headers?.Authorization ?? message.payload?.Authorization ?? null;
+    return send.call(this, JSON.stringify({ ...message, payload: { authorization: keyFor(given) ?? '' } }));
   };
 })();
 `;

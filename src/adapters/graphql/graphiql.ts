@@ -40,13 +40,13 @@ function hashesOf(html: string): string {
 function policyOf(html: string): string {
   return [
     "default-src 'none'",
-    `script-src ${hashesOf(html)} blob:`,
+    `script-src ${hashesOf(html)}`,
     'worker-src blob:',
     // The editor writes its styles as it goes.
     "style-src 'unsafe-inline'",
     'font-src data:',
     'img-src data: blob:',
-    "connect-src 'self' ws: wss:",
+    "connect-src 'self'",
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",

@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http';
 
-const lookEveryMs = 5_000;
-/** A reader that took nothing for this long is cut; it comes back and resumes from the last position that it has. */
-const stalledMsMax = 45_000;
+export type StallLimits = { lookEveryMs: number; stalledMsMax: number };
+
+/** A reader that took nothing for so long is cut; it comes back and resumes from the last position that it has. */
+const defaults: StallLimits = { lookEveryMs: 5_000, stalledMsMax: 45_000 };
 
 /** Cuts a response whose reader does not read, so that its stream does not stay open for nobody. */
-export function watchStall(res: ServerResponse, signal: AbortSignal): void {
+export function watchStall(res: ServerResponse, signal: AbortSignal, { lookEveryMs, stalledMsMax }: StallLimits = defaults): void {
   let bytesSeen = -1;
   let stalledMs = 0;
   const timer = setInterval(() => {
