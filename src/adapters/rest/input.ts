@@ -2,6 +2,9 @@ import * as z from 'zod';
 import { AppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
 import { pageLimits } from '../../shared/paging.ts';
 
+/** A search over several sources carries each one's own cursor. */
+const cursorLengthMax = 4096;
+
 /** Query parameters are text: these read it strictly, where `z.coerce` would take `''` for 0. */
 export const queryInteger = (min: number, max: number): z.ZodType<number> =>
   z
@@ -15,7 +18,7 @@ export const queryTime = z.iso.datetime({ offset: true, message: 'must be an ISO
 
 export const pageQuery = {
   limit: queryInteger(pageLimits.min, pageLimits.max).optional().describe('How many items, 1 to 100; default 20.'),
-  cursor: z.string().min(1).max(512).optional().describe('`next_cursor` of the page before.'),
+  cursor: z.string().min(1).max(cursorLengthMax).optional().describe('`next_cursor` of the page before.'),
 };
 
 function faultsOf(error: z.ZodError): FieldFault[] {

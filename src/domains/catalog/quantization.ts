@@ -36,11 +36,11 @@ export function parseGgufPath(path: string): GgufName {
 }
 
 /**
- * Which quantisation to take when nobody chooses, best first. Publishers agree on the four- and five-bit K mixtures as
- * the best trade of quality for memory; more bits gain little, fewer than four lose visibly.
+ * Which quantisation to take when nobody chooses, best first. Q4_K_M is what llama.cpp and Ollama take too: the four-
+ * and five-bit K mixtures are the best trade of quality for memory; more bits gain little, fewer than four lose visibly.
  */
 const preference = [
-  'Q5_K_M', 'Q5_K_L', 'Q5_K_XL', 'Q5_K_S', 'Q4_K_M', 'Q4_K_L', 'Q4_K_XL', 'Q4_K_S', 'MXFP4', 'MXFP4_MOE', 'NVFP4', 'IQ4_XS', 'IQ4_NL',
+  'Q4_K_M', 'Q4_K_L', 'Q4_K_XL', 'Q5_K_M', 'Q5_K_L', 'Q5_K_XL', 'Q5_K_S', 'Q4_K_S', 'MXFP4', 'MXFP4_MOE', 'NVFP4', 'IQ4_XS', 'IQ4_NL',
   'Q5_1', 'Q5_0', 'Q4_1', 'Q4_0', 'Q6_K', 'Q6_K_L', 'Q6_K_XL', 'Q8_0', 'Q8_K_XL', 'Q3_K_L', 'Q3_K_XL', 'Q3_K_M', 'IQ3_M', 'Q3_K_S', 'IQ3_S',
   'IQ3_XS', 'BF16', 'F16', 'IQ3_XXS', 'Q2_K_L', 'Q2_K_XL', 'Q2_K', 'Q2_K_S', 'F32',
 ];

@@ -85,7 +85,7 @@ describe('recommendedOf', () => {
   });
 
   it.each([
-    ['the better of the usual ones when it fits', [['Q4_K_M', 'fits', 4], ['Q5_K_M', 'fits', 5], ['Q8_0', 'fits', 8]], 'Q5_K_M'],
+    ['the usual one although more bits would fit', [['Q4_K_M', 'fits', 4], ['Q5_K_M', 'fits', 5], ['Q8_0', 'fits', 8]], 'Q4_K_M'],
     ['one that fits before a better one that is tight', [['Q4_K_M', 'fits', 4], ['Q5_K_M', 'tight', 5]], 'Q4_K_M'],
     ['a coarser one when the usual do not fit', [['Q2_K', 'fits', 2], ['Q3_K_M', 'fits', 3], ['Q4_K_M', 'does_not_fit', 4]], 'Q3_K_M'],
     ['one that is tight when none fits', [['Q2_K', 'tight', 2], ['Q4_K_M', 'does_not_fit', 4]], 'Q2_K'],
