@@ -2,6 +2,7 @@ import type { Server } from 'graphql-ws';
 import type { RawData, WebSocket } from 'ws';
 import type { Principal } from '../../shared/principal.ts';
 import { StopReason } from '../../shared/abort.ts';
+import type { Logger } from '../../shared/logger.ts';
 
 /** What the protocol knows of its connection. */
 export type SocketExtra = {
@@ -25,12 +26,14 @@ const messagesInHandMax = 256;
 export class SocketChannel {
   readonly #socket: WebSocket;
   readonly #stalledMsMax: number;
+  readonly #logger: Logger;
   readonly #gone = new AbortController();
   #isAlive = true;
   #messagesInHand = 0;
 
-  constructor(socket: WebSocket, stalledMsMax: number) {
+  constructor(socket: WebSocket, stalledMsMax: number, logger: Logger) {
     this.#socket = socket;
+    this.#logger = logger;
     this.#stalledMsMax = stalledMsMax;
     // 'close' follows; without a listener the error would end the process.
     socket.on('error', () => undefined);
@@ -80,8 +83,9 @@ export class SocketChannel {
     this.#messagesInHand += 1;
     try {
       await handler((Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data as Buffer)).toString('utf8'));
-    } catch {
-      // The protocol answers what it foresees; the rest is a socket that went away, or a fault that its hooks have logged.
+    } catch (err) {
+      // The protocol answers what it foresees: this is a fault, such as a database that cannot check a key.
+      if (!this.signal.aborted) this.#logger.error({ err }, 'GraphQL socket failed');
       this.close(closeCodes.internal, 'internal error');
     } finally {
       this.#messagesInHand -= 1;

@@ -46,7 +46,7 @@ export function createGraphqlSockets(options: GraphqlSocketOptions): GraphqlSock
   const server = new WebSocketServer({ noServer: true, maxPayload: frameBytesMax, perMessageDeflate: false, handleProtocols });
 
   const open = (socket: WebSocket, req: IncomingMessage, principal: Principal | null): void => {
-    const channel = new SocketChannel(socket, limits.stalledMsMax);
+    const channel = new SocketChannel(socket, limits.stalledMsMax, options.logger);
     const hasCredential = req.headers.authorization !== undefined || req.headers['x-api-key'] !== undefined;
     channel.serve(protocol, { channel, principal, isRefused: hasCredential && principal === null });
   };
