@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs';
 import type { Clock } from '../../shared/clock.ts';
 import { AppError } from '../../shared/errors.ts';
 import { assertPageLimit, type Page, type PageRequest } from '../../shared/paging.ts';
 import type { InstalledModelRepository, InstalledRow } from './installed-model.repository.ts';
 import type { DiskBudget } from './storage/disk-budget.ts';
-import { areFilesThere, linkedBlobs, removeFiles } from './storage/model-files.ts';
+import { areFilesThere, linkedBlobs, removeFiles, removeRefs } from './storage/model-files.ts';
 import type { InstalledModels, InstalledModelView, VolumeView } from './types.ts';
 
 export type ModelStoreOptions = {
@@ -68,15 +69,18 @@ export class ModelStore implements InstalledModels {
     const others = (await repository.all()).filter(({ id }) => id !== row.id);
     // Another variant of the same revision shares the small files.
     const shared = new Set(others.filter(({ folder }) => folder === row.folder).flatMap(({ files }) => files.map(({ path }) => path)));
-    const root = row.folder.startsWith(`${hfCacheDir}/`) ? hfCacheDir : modelsDir;
+    const isShared = row.folder.startsWith(`${hfCacheDir}/`);
+    const root = isShared ? hfCacheDir : modelsDir;
+    const home = isShared ? homeOf(row.folder, hfCacheDir) : modelsDir;
     const paths = row.files.map(({ path }) => path).filter((path) => !shared.has(path));
     // Read once the names are gone; other tools' links into the shared cache count as well as ours.
     let needed: Set<string> | null = null;
     const isNeeded = async (blob: string): Promise<boolean> => {
-      needed ??= await linkedBlobs(row.folder.startsWith(`${hfCacheDir}/`) ? homeOf(row.folder, hfCacheDir) : modelsDir);
+      needed ??= await linkedBlobs(home);
       return needed.has(blob);
     };
     await removeFiles({ folder: row.folder, paths, root, isNeeded });
+    if (isShared && !existsSync(row.folder)) await removeRefs(`${home}/refs`, row.revision, root);
   }
 }
 

@@ -67,13 +67,16 @@ export class TaskFiles {
   }
 
   /** Gives the files their final names, and answers what is installed then. */
-  async publish(context: TaskContext): Promise<InstalledFile[]> {
+  async publish(context: TaskContext, signal: AbortSignal): Promise<InstalledFile[]> {
     const { files, layout, live, task, revision } = context;
     const sha256s = new Map(live.checksums());
     for (const file of files) {
       const place = layout.place(blobKeyOf(file));
-      if (await exists(place.partPath)) await publishBlob(place);
-      else if ((await blobSize(place.blobPath)) !== file.sizeBytes) throw new AppError('INTEGRITY_FAILED', `${file.path} went away while the download was being finished.`);
+      // A task that waits for this blob finds it under one name or the other, never between them.
+      await this.#exclusively(place, signal, async () => {
+        if (await exists(place.partPath)) await publishBlob(place);
+        else if ((await blobSize(place.blobPath)) !== file.sizeBytes) throw new AppError('INTEGRITY_FAILED', `${file.path} went away while the download was being finished.`);
+      });
     }
     for (const file of files) await linkFile(layout, file.path, layout.place(blobKeyOf(file)).blobPath);
     await writeRef(layout, task.requestedRevision ?? null, revision);

@@ -126,8 +126,7 @@ export class TaskRunner {
       await phases.settle('verifying');
       await step(repository.move(task.id, 'scanning', { from: ['verifying'] }));
       await runPool(files, filesAtOnce, (file, own) => steps.scan(file, context, own), signal);
-      signal.throwIfAborted();
-      const installedFiles = await steps.publish(context);
+      const installedFiles = await steps.publish(context, signal);
       const { modelId } = task;
       const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
       const variant = task.variant ?? null;

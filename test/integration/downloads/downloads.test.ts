@@ -1,101 +1,183 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { createTemporaryFolder, type TemporaryFolder } from '../../support/data-dir.ts';
-import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import type { DownloadEvent } from '../../../src/domains/downloads/types.ts';
 import { MiB, sha256OfFile } from '../../support/downloads/engine.ts';
-import { ggufContent, never, openRoom, type RoomOptions, type TestRoom } from '../../support/downloads/room.ts';
+import { never } from '../../support/downloads/room.ts';
+import { blob, q4, q4Bytes, q4Request, useWorld } from '../../support/downloads/world.ts';
 import { sha256Of } from '../../support/hub/content.ts';
-import { createHub, type Hub, type HubRepo } from '../../support/hub/hub.ts';
 
-let database: TestDatabase;
-let hub: Hub;
-let repo: HubRepo;
-let folder: TemporaryFolder;
-let room: TestRoom;
-
-const q4 = ggufContent('q4', 6 * MiB);
-const config = JSON.stringify({ model_type: 'llama', max_position_embeddings: 2048 });
-const blob = /xet-bridge-us/;
-
-beforeAll(async () => {
-  database = await createTestDatabase();
-});
-
-afterAll(async () => {
-  await database.drop();
-});
-
-async function open(options: Partial<RoomOptions> = {}): Promise<TestRoom> {
-  return await openRoom({ orm: database.orm, databaseUrl: database.url, folder: folder.path, endpoint: hub.endpoint, ...options });
-}
-
-beforeEach(async () => {
-  [hub, folder] = await Promise.all([createHub(), createTemporaryFolder('downloads')]);
-  repo = hub.addRepo({
-    id: 'acme/tiny-GGUF',
-    files: [
-      { path: 'tiny.Q4_K_M.gguf', content: q4 },
-      { path: 'tiny.Q8_0.gguf', content: ggufContent('q8', 9 * MiB) },
-      { path: 'README.md', content: '# Tiny' },
-      { path: 'config.json', content: config },
-      { path: 'pickle.bin', content: 'weights' },
-    ],
-  });
-  room = await open();
-});
-
-afterEach(async () => {
-  await room.close();
-  await hub.close();
-  await folder.remove();
-  await database.orm.em.fork().getConnection().execute('truncate download_tasks, download_files, installed_models, state_events, idempotency_records');
-});
-
-const q4Request = { variant: 'Q4_K_M' };
+const world = useWorld();
 
 describe('a download', () => {
   it('ends completed, with every file verified, in the layout that Hugging Face tools share', async () => {
-    const { task, created } = await room.startDownload(q4Request);
+    const { task, created } = await world.room.startDownload(q4Request);
     expect(created).toBe(true);
-    expect(task).toMatchObject({ modelId: 'huggingface:acme/tiny-GGUF', revision: repo.sha, variant: 'Q4_K_M', totalBytes: 6 * MiB + 6 + config.length });
-    const done = await room.reaches(task.id, 'completed');
+    expect(task).toMatchObject({ modelId: 'huggingface:acme/tiny-GGUF', revision: world.repo.sha, variant: 'Q4_K_M', totalBytes: q4Bytes });
+    const done = await world.room.reaches(task.id, 'completed');
     expect(done).toMatchObject({ progress: 1, downloadedBytes: done.totalBytes, speedBytesPerSecond: 0, error: null, attempt: 1 });
     expect(done.files.map(({ path, status }) => `${path} ${status}`).sort()).toEqual(['README.md completed', 'config.json completed', 'tiny.Q4_K_M.gguf completed']);
-    const home = join(room.config.hfCacheDir, 'models--acme--tiny-GGUF');
-    const name = join(home, 'snapshots', repo.sha, 'tiny.Q4_K_M.gguf');
+    const home = join(world.room.config.hfCacheDir, 'models--acme--tiny-GGUF');
+    const name = join(home, 'snapshots', world.repo.sha, 'tiny.Q4_K_M.gguf');
     expect(readlinkSync(name)).toBe(`../../blobs/${sha256Of(q4)}`);
     expect(sha256OfFile(name)).toBe(sha256Of(q4));
-    expect(readFileSync(join(home, 'refs/main'), 'utf8')).toBe(repo.sha);
+    expect(readFileSync(join(home, 'refs/main'), 'utf8')).toBe(world.repo.sha);
     expect(readdirSync(join(home, 'blobs')).filter((entry) => entry.includes('part'))).toEqual([]);
-    const [installed] = await room.installed.findByModel('huggingface:acme/tiny-GGUF');
-    expect(installed).toMatchObject({ revision: repo.sha, variant: 'Q4_K_M', format: 'gguf', quantization: 'Q4_K_M', verification: 'verified', folder: join(home, 'snapshots', repo.sha) });
+    const [installed] = await world.room.installed.findByModel('huggingface:acme/tiny-GGUF');
+    expect(installed).toMatchObject({ revision: world.repo.sha, variant: 'Q4_K_M', format: 'gguf', quantization: 'Q4_K_M', verification: 'verified', folder: join(home, 'snapshots', world.repo.sha) });
     expect(installed?.files.every(({ sha256 }) => sha256?.length === 64)).toBe(true);
   });
 
   it('is completed at once when all its files are installed', async () => {
-    const first = await room.startDownload(q4Request);
-    await room.reaches(first.task.id, 'completed');
-    hub.requests.clear();
-    const again = await room.startDownload(q4Request);
+    const first = await world.room.startDownload(q4Request);
+    await world.room.reaches(first.task.id, 'completed');
+    world.hub.requests.clear();
+    const again = await world.room.startDownload(q4Request);
     expect(again).toMatchObject({ created: true, task: { status: 'completed', progress: 1 } });
     expect(again.task.id).not.toBe(first.task.id);
-    expect(hub.requests.matching(blob)).toHaveLength(0);
+    expect(world.hub.requests.matching(blob)).toHaveLength(0);
   });
 });
 
 describe('pausing', () => {
   it('stops at once, keeps every byte, and goes on from there', async () => {
-    hub.faults.inject({ fault: { kind: 'rate', bytesPerSecond: MiB }, server: 'cdn' });
-    const { task } = await room.startDownload(q4Request);
-    await hub.requests.waitFor((log) => log.sentRanges(blob).reduce((sum, { start, end }) => sum + end - start, 0) > 2 * MiB);
-    const paused = await room.downloads.pause(task.id, never);
+    world.hub.faults.inject({ fault: { kind: 'rate', bytesPerSecond: MiB }, server: 'cdn' });
+    const { task } = await world.room.startDownload(q4Request);
+    await world.hub.requests.waitFor((log) => log.sentRanges(blob).reduce((sum, { start, end }) => sum + end - start, 0) > 2 * MiB);
+    const paused = await world.room.downloads.pause(task.id, never);
     expect(paused).toMatchObject({ status: 'paused', speedBytesPerSecond: 0 });
     expect(paused.downloadedBytes).toBeGreaterThan(MiB);
-    await hub.requests.waitFor((log) => log.entries.every(({ state }) => state !== 'open'));
-    hub.faults.clear();
-    await room.downloads.resume(task.id, never);
-    await room.reaches(task.id, 'completed');
-    expect(hub.requests.bytesSentTwice(blob)).toBeLessThan(2 * MiB);
+    await world.hub.requests.waitFor((log) => log.entries.every(({ state }) => state !== 'open'));
+    world.hub.faults.clear();
+    await world.room.downloads.resume(task.id, never);
+    await world.room.reaches(task.id, 'completed');
+    expect(world.hub.requests.bytesSentTwice(blob)).toBeLessThan(2 * MiB);
+  });
+});
+
+describe('cancelling', () => {
+  it('removes the partial files and answers again when it is cancelled twice', async () => {
+    world.slowDown();
+    const { task } = await world.room.startDownload(q4Request);
+    await world.sent(2 * MiB);
+    expect(await world.room.downloads.cancel(task.id, never)).toMatchObject({ status: 'cancelled' });
+    expect(world.partialFiles()).toEqual([]);
+    expect(await world.room.downloads.cancel(task.id, never)).toMatchObject({ status: 'cancelled' });
+    expect(await world.room.installed.findByModel(task.modelId)).toEqual([]);
+  });
+
+  it('leaves alone what another task is still fetching', async () => {
+    world.slowDown();
+    const first = await world.room.startDownload(q4Request);
+    const second = await world.room.startDownload({ include: ['*Q4_K_M.gguf', '*Q8_0.gguf'] });
+    await world.sent(2 * MiB);
+    await world.room.downloads.cancel(first.task.id, never);
+    expect(world.partialFiles()).not.toEqual([]);
+    world.hub.faults.clear();
+    await world.room.reaches(second.task.id, 'completed');
+  });
+
+  it('can be taken back by a retry, which starts again from nothing', async () => {
+    world.slowDown();
+    const { task } = await world.room.startDownload(q4Request);
+    await world.sent(MiB);
+    await world.room.downloads.cancel(task.id, never);
+    world.hub.faults.clear();
+    expect(await world.room.downloads.retry(task.id, never)).toMatchObject({ id: task.id, error: null });
+    await world.room.reaches(task.id, 'completed');
+  });
+});
+
+describe('the same request', () => {
+  it('while one is unfinished answers that task, also when many ask at the same moment', async () => {
+    world.slowDown();
+    const answers = await Promise.all(Array.from({ length: 8 }, () => world.room.startDownload(q4Request)));
+    expect(new Set(answers.map(({ task }) => task.id)).size).toBe(1);
+    expect(answers.filter(({ created }) => created)).toHaveLength(1);
+  });
+
+  it('is known by its files, however it is worded', async () => {
+    world.slowDown();
+    const first = await world.room.startDownload(q4Request);
+    const worded = await world.room.startDownload({ variant: 'q4_k_m', revision: world.repo.sha });
+    expect(worded).toMatchObject({ created: false, task: { id: first.task.id } });
+  });
+
+  it('with an idempotency key answers the first result for ever, and refuses another input', async () => {
+    const first = await world.room.startDownload({ ...q4Request, idempotencyKey: 'k1' });
+    await world.room.reaches(first.task.id, 'completed');
+    expect(await world.room.startDownload({ ...q4Request, idempotencyKey: 'k1' })).toMatchObject({ created: false, task: { id: first.task.id } });
+    await expect(world.room.startDownload({ variant: 'Q8_0', idempotencyKey: 'k1' })).rejects.toMatchObject({ code: 'IDEMPOTENCY_CONFLICT' });
+  });
+});
+
+describe('two tasks that share a file', () => {
+  it('fetch it once', async () => {
+    const [first, second] = await Promise.all([world.room.startDownload({ include: ['*Q4_K_M.gguf'] }), world.room.startDownload({ include: ['*Q4_K_M.gguf', 'README.md'] })]);
+    await Promise.all([world.room.reaches(first.task.id, 'completed'), world.room.reaches(second.task.id, 'completed')]);
+    const path = join(world.home, 'snapshots', world.repo.sha, 'tiny.Q4_K_M.gguf');
+    expect(sha256OfFile(path)).toBe(sha256Of(q4));
+    const full = world.hub.requests.matching(new RegExp(sha256Of(q4))).filter(({ bytesSent }) => bytesSent === MiB);
+    expect(full).toHaveLength(6);
+  });
+});
+
+describe('a file that is there already', () => {
+  async function place(content: Buffer): Promise<void> {
+    const path = join(world.home, 'blobs', sha256Of(q4));
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, content);
+    const name = join(world.home, 'snapshots', world.repo.sha, 'tiny.Q4_K_M.gguf');
+    await mkdir(dirname(name), { recursive: true });
+    await symlink(`../../blobs/${sha256Of(q4)}`, name);
+  }
+
+  it('is adopted when another tool has put it into the cache', async () => {
+    await place(q4.slice(0, q4.size));
+    const { task } = await world.room.startDownload(q4Request);
+    await world.room.reaches(task.id, 'completed');
+    // What the catalogue reads of its header is less than a part.
+    expect(world.hub.requests.matching(new RegExp(sha256Of(q4))).some(({ bytesSent }) => bytesSent === MiB)).toBe(false);
+  });
+
+  it('is fetched anew when it is damaged', async () => {
+    const bytes = Buffer.from(q4.slice(0, q4.size));
+    bytes[3 * MiB] = (bytes[3 * MiB] ?? 0) ^ 1;
+    await place(bytes);
+    const { task } = await world.room.startDownload(q4Request);
+    await world.room.reaches(task.id, 'completed');
+    expect(sha256OfFile(join(world.home, 'blobs', sha256Of(q4)))).toBe(sha256Of(q4));
+  });
+});
+
+describe('watching', () => {
+  it('begins with the present state, tells progress and every change of state, and ends with the task', async () => {
+    world.slowDown(4 * MiB);
+    const { task } = await world.room.startDownload(q4Request);
+    const events: DownloadEvent[] = [];
+    const watching = (async () => {
+      for await (const event of world.room.downloads.watch(task.id, AbortSignal.timeout(20_000))) events.push(event);
+    })();
+    await world.room.reaches(task.id, 'completed');
+    await world.room.downloads.remove(task.id, { deleteFiles: false }, never);
+    await watching;
+    expect(events[0]?.type).toBe('snapshot');
+    const statuses = events.flatMap((event) => (event.type === 'status' ? [event.task.status] : []));
+    expect(statuses.at(-1)).toBe('completed');
+    const progress = events.flatMap((event) => (event.type === 'progress' ? [event.task.downloadedBytes] : []));
+    expect(progress.length).toBeGreaterThan(0);
+    expect(progress).toEqual([...progress].sort((a, b) => a - b));
+  });
+
+  it('of everything begins with what is unfinished', async () => {
+    world.slowDown(64 * 1024);
+    const { task } = await world.room.startDownload(q4Request);
+    const stop = new AbortController();
+    for await (const event of world.room.downloads.watch(null, stop.signal)) {
+      expect(event).toMatchObject({ type: 'snapshot', tasks: [{ id: task.id }] });
+      break;
+    }
+    stop.abort();
   });
 });

@@ -19,7 +19,7 @@ export const MiB = 1024 * 1024;
 export const quickSettings: TransferSettings = {
   ...defaultTransferSettings,
   partBytes: MiB,
-  stallMs: 300,
+  stallMs: 5_000,
   backoff: { baseMs: 5, maxMs: 50 },
 };
 

@@ -90,6 +90,17 @@ export async function removeFiles({ folder, paths, root, isNeeded }: Removal): P
   }
 }
 
+/** Names of a revision that is not there any more would make other tools call the cache damaged. */
+export async function removeRefs(refsFolder: string, revision: string, root: string): Promise<void> {
+  const entries = (await orNull(readdir(refsFolder, { recursive: true, withFileTypes: true }))) ?? [];
+  for (const entry of entries.slice(0, linksMax)) {
+    const path = join(entry.parentPath, entry.name);
+    if (!entry.isFile() || (await orNull(readFile(path, 'utf8')))?.trim() !== revision) continue;
+    await rm(path, { force: true });
+    await removeEmptyFolders(dirname(path), root);
+  }
+}
+
 const linksMax = 100_000;
 
 /** Every blob that a link below `folder` leads to. */

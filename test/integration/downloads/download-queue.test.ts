@@ -1,0 +1,136 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { MiB } from '../../support/downloads/engine.ts';
+import { never } from '../../support/downloads/room.ts';
+import { blob, config, q4, q4Request, useWorld } from '../../support/downloads/world.ts';
+import { gitBlobSha1Of, sha256Of, toContent } from '../../support/hub/content.ts';
+
+const world = useWorld();
+
+describe('the queue', () => {
+  it('runs as many tasks as it may, the next one by priority and then by age, and says who waits where', async () => {
+    await world.reopen({ config: { parallel: 1 } });
+    world.slowDown(64 * 1024);
+    const running = await world.room.startDownload(q4Request);
+    await world.room.reaches(running.task.id, 'running');
+    const second = await world.room.startDownload({ variant: 'Q8_0' });
+    const third = await world.room.startDownload({ include: ['README.md'] });
+    expect(second.task).toMatchObject({ status: 'queued', queuePosition: 1 });
+    expect(third.task).toMatchObject({ status: 'queued', queuePosition: 2 });
+    expect(await world.room.downloads.prioritize(third.task.id, 10, never)).toMatchObject({ queuePosition: 1, priority: 10 });
+    expect(await world.room.downloads.get(second.task.id)).toMatchObject({ queuePosition: 2 });
+    world.hub.faults.clear();
+    await world.room.downloads.cancel(running.task.id, never);
+    const [late, early] = await Promise.all([world.room.reaches(second.task.id, 'completed'), world.room.reaches(third.task.id, 'completed')]);
+    expect(early.startedAt!.getTime()).toBeLessThan(late.startedAt!.getTime());
+  });
+
+  it('lists newest first, in pages that neither repeat nor skip', async () => {
+    const ids: string[] = [];
+    for (const include of [['README.md'], ['config.json'], ['*.gguf']]) ids.push((await world.room.startDownload({ include })).task.id);
+    const first = await world.room.downloads.list({}, { limit: 2 });
+    expect(first).toMatchObject({ total: 3 });
+    const second = await world.room.downloads.list({}, { limit: 2, cursor: first.nextCursor! });
+    expect([...first.items, ...second.items].map(({ id }) => id)).toEqual(ids.reverse());
+    expect(second.nextCursor).toBeNull();
+    expect(await world.room.downloads.list({ modelId: 'huggingface:acme/other' }, { limit: 2 })).toMatchObject({ items: [], total: 0 });
+    await Promise.all(ids.map((id) => world.room.reaches(id, 'completed')));
+  });
+
+  it('refuses what the state does not allow, and says what would', async () => {
+    const { task } = await world.room.startDownload(q4Request);
+    await world.room.reaches(task.id, 'completed');
+    await expect(world.room.downloads.pause(task.id, never)).rejects.toMatchObject({ code: 'INVALID_STATE', details: { status: 'completed' } });
+    await expect(world.room.downloads.retry(task.id, never)).rejects.toMatchObject({ code: 'INVALID_STATE', details: { allowed: ['failed', 'cancelled'] } });
+    await expect(world.room.downloads.get('0192f000-0000-7000-8000-000000000099')).rejects.toMatchObject({ code: 'DOWNLOAD_NOT_FOUND' });
+    expect(await world.room.downloads.find('no id')).toBeNull();
+  });
+});
+
+describe('removing', () => {
+  it('takes the record away, and with it the files when that is asked for', async () => {
+    const q4Task = (await world.room.startDownload(q4Request)).task;
+    const q8Task = (await world.room.startDownload({ variant: 'Q8_0' })).task;
+    await Promise.all([world.room.reaches(q4Task.id, 'completed'), world.room.reaches(q8Task.id, 'completed')]);
+    await world.room.downloads.remove(q4Task.id, { deleteFiles: true }, never);
+    expect(await world.room.downloads.find(q4Task.id)).toBeNull();
+    expect(existsSync(join(world.home, 'blobs', sha256Of(q4)))).toBe(false);
+    const snapshot = join(world.home, 'snapshots', world.repo.sha);
+    // The other variant still has its small files.
+    expect(readdirSync(snapshot).sort()).toEqual(['README.md', 'config.json', 'tiny.Q8_0.gguf']);
+    expect(existsSync(join(world.home, 'blobs', gitBlobSha1Of(toContent(config))))).toBe(true);
+    await world.room.downloads.remove(q8Task.id, { deleteFiles: true }, never);
+    // Nothing of the model is left, not even a name of its revision.
+    expect(existsSync(world.home)).toBe(false);
+  });
+
+  it('is refused while a deployment uses the model', async () => {
+    await world.reopen({ deps: { isModelInUse: () => Promise.resolve(true) } });
+    const { task } = await world.room.startDownload(q4Request);
+    await world.room.reaches(task.id, 'completed');
+    await expect(world.room.downloads.remove(task.id, { deleteFiles: true }, never)).rejects.toMatchObject({ code: 'MODEL_IN_USE' });
+    expect(await world.room.downloads.find(task.id)).not.toBeNull();
+  });
+
+  it('notices that a file went away behind our back', async () => {
+    const { task } = await world.room.startDownload(q4Request);
+    await world.room.reaches(task.id, 'completed');
+    const [model] = await world.room.installed.findByModel(task.modelId);
+    await writeFile(join(world.home, 'blobs', sha256Of(q4)), 'short');
+    expect(await world.room.installed.find(model!.id)).toMatchObject({ verification: 'missing' });
+    // And fetches it again when it is asked for.
+    const again = await world.room.startDownload(q4Request);
+    expect(again.task.status).toBe('queued');
+    await world.room.reaches(again.task.id, 'completed');
+    expect(await world.room.installed.find(model!.id)).toMatchObject({ verification: 'verified' });
+  });
+});
+
+describe('a new service', () => {
+  it('goes on where the last one was when it ended in order', async () => {
+    world.slowDown();
+    const { task } = await world.room.startDownload(q4Request);
+    await world.sent(2 * MiB);
+    await world.closeRoom();
+    expect(await world.database.em().getConnection().execute('select status from download_tasks')).toEqual([{ status: 'queued' }]);
+    world.hub.faults.clear();
+    await world.reopen();
+    expect(await world.room.reaches(task.id, 'completed')).toMatchObject({ attempt: 2 });
+    expect(world.hub.requests.bytesSentTwice(blob)).toBeLessThan(2 * MiB);
+  });
+
+  it.each(['running', 'verifying', 'scanning', 'retrying'])('takes up a task that a killed one left %s', async (status) => {
+    world.slowDown();
+    const { task } = await world.room.startDownload(q4Request);
+    await world.sent(MiB);
+    await world.closeRoom();
+    await world.database.em().getConnection().execute(`update download_tasks set status = '${status}', retry_at = null; delete from pgboss.job`);
+    world.hub.faults.clear();
+    await world.reopen();
+    await world.room.reaches(task.id, 'completed');
+  });
+
+  it('leaves a paused task paused', async () => {
+    world.slowDown();
+    const { task } = await world.room.startDownload(q4Request);
+    await world.sent(MiB);
+    await world.room.downloads.pause(task.id, never);
+    await world.reopen();
+    expect(await world.room.downloads.get(task.id)).toMatchObject({ status: 'paused' });
+    world.hub.faults.clear();
+    await world.room.downloads.resume(task.id, never);
+    await world.room.reaches(task.id, 'completed');
+  });
+});
+
+describe('storage', () => {
+  it('tells each volume with what is reserved for the queue', async () => {
+    world.slowDown(64 * 1024);
+    await world.room.startDownload({ variant: 'Q8_0' });
+    const volumes = await world.room.installed.volumes();
+    expect(volumes.map(({ purpose }) => purpose)).toEqual(['data', 'models', 'models']);
+    expect(volumes.every(({ totalBytes, freeBytes }) => totalBytes > freeBytes && freeBytes > 0)).toBe(true);
+  });
+});
