@@ -25,18 +25,19 @@ export type RestBench = {
   close(): Promise<void>;
 };
 
-type BenchOptions = { versions?: ApiVersions; world?: World };
+type BenchOptions = { versions?: ApiVersions; world?: World; stalledMsMax?: number };
 
 /** REST and the sockets behind the real front, with doubles of the domains behind them. */
-export async function startRestBench({ versions, world = createWorld() }: BenchOptions = {}): Promise<RestBench> {
+export async function startRestBench({ versions, world = createWorld(), stalledMsMax }: BenchOptions = {}): Promise<RestBench> {
   const logger = createRecordingLogger();
   const events = new InProcessEventBus({ clock: systemClock });
   const { access } = world.services;
   const watch = createKeyWatch({ events, access, logger });
   const authenticate = (credential: string) => access.authenticate(credential);
+  const stalled = stalledMsMax === undefined ? {} : { stalledMsMax };
   const graphql = createGraphql({ services: world.services, logger });
-  const rest = createRest({ graphql, onRevoked: watch.onRevoked, version: '0.0.0', ...(versions && { versions }) });
-  const sockets = createSockets({ graphql, authenticate, onRevoked: watch.onRevoked, logger });
+  const rest = createRest({ graphql, onRevoked: watch.onRevoked, version: '0.0.0', ...(versions && { versions }), ...stalled });
+  const sockets = createSockets({ graphql, authenticate, onRevoked: watch.onRevoked, logger, ...stalled });
   const server = createHttpServer({
     guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: ['https://console.example'] }),
     authenticate,

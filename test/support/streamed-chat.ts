@@ -13,6 +13,8 @@ export type StreamedChat = {
   answers: ChatMessageView[];
   /** How often something was said. */
   sent: number;
+  /** How many pieces each reader has pulled. */
+  pulled: number[];
   write(messageId: string, text: string): Promise<void>;
   end(messageId: string, outcome?: Partial<Outcome>): Promise<void>;
 };
@@ -32,6 +34,7 @@ export function streamAnswersIn(world: World): StreamedChat {
   const state: StreamedChat = {
     answers,
     sent: 0,
+    pulled: [],
     async write(messageId, text) {
       await tokens.append(messageId, text);
     },
@@ -57,8 +60,10 @@ export function streamAnswersIn(world: World): StreamedChat {
   };
   world.stream = async function* (id, after, _principal, signal) {
     const { deploymentId } = find(id);
+    const reader = state.pulled.push(0) - 1;
     yield { type: 'start', messageId: id, deploymentId, index: after };
     for await (const entry of tokens.read(id, after, signal)) {
+      state.pulled[reader]! += 1;
       if (entry.type === 'piece') yield { type: 'token', messageId: id, deploymentId, index: entry.index, text: entry.text };
       // The writer above is the only one who ends a stream.
       else yield { type: 'end', messageId: id, deploymentId, index: entry.index, ...(entry.outcome as unknown as Outcome) };

@@ -4,7 +4,9 @@ import type { Exchange } from './exchange.ts';
 /** Comment lines keep proxies from closing a quiet stream. */
 const keepAliveMs = 15_000;
 /** A reader that took nothing for this long is cut; it resumes from its last event id. */
-const stalledMsMax = 30_000;
+const defaultStalledMsMax = 30_000;
+
+export type EventStreamOptions = { headers?: Readonly<Record<string, string>> | undefined; stalledMsMax?: number | undefined };
 
 export type EventStream = {
   /** Resolves once the client has room for more; rejects with the exchange's reason when it has gone. */
@@ -12,7 +14,7 @@ export type EventStream = {
   end(): void;
 };
 
-async function drained(res: ServerResponse, signal: AbortSignal): Promise<void> {
+async function drained(res: ServerResponse, signal: AbortSignal, stalledMsMax: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => res.destroy(), stalledMsMax);
   const onDrain = (): void => resolve(undefined);
@@ -30,7 +32,7 @@ async function drained(res: ServerResponse, signal: AbortSignal): Promise<void> 
 }
 
 /** Answers the exchange as server-sent events; the producer that awaits `send` holds one event at most. */
-export function openEventStream({ res, signal }: Exchange, headers: Readonly<Record<string, string>> = {}): EventStream {
+export function openEventStream({ res, signal }: Exchange, { headers, stalledMsMax = defaultStalledMsMax }: EventStreamOptions = {}): EventStream {
   res.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-store', 'x-accel-buffering': 'no', ...headers });
   res.flushHeaders();
   const keepAlive = setInterval(() => {
@@ -42,7 +44,7 @@ export function openEventStream({ res, signal }: Exchange, headers: Readonly<Rec
       signal.throwIfAborted();
       const head = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}`;
       const hasRoom = res.write(`${head}data: ${JSON.stringify(data)}\n\n`);
-      if (!hasRoom) await drained(res, signal);
+      if (!hasRoom) await drained(res, signal, stalledMsMax);
     },
     end() {
       res.end();

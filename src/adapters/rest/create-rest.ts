@@ -17,15 +17,17 @@ export type RestOptions = {
   /** Of the service, for the OpenAPI document. */
   version: string;
   versions?: ApiVersions;
+  /** A reader of a stream that takes nothing for so long is cut. */
+  stalledMsMax?: number;
 };
 
 export type Rest = { handler: ExchangeHandler; http: readonly HttpMount[] };
 
 /** The documented routes below `/api`, and the files of their documentation page. */
-export function createRest({ graphql, onRevoked, version, versions = apiVersions }: RestOptions): Rest {
+export function createRest({ graphql, onRevoked, version, versions = apiVersions, stalledMsMax }: RestOptions): Rest {
   let document: Record<string, unknown> | undefined;
   const openApi = openApiRoute(() => (document ??= describeRest(version)));
-  const handler = createRestHandler({ routes: [...restRoutes, openApi], versions, executor: createExecutor(graphql), onRevoked });
+  const handler = createRestHandler({ routes: [...restRoutes, openApi], versions, executor: createExecutor(graphql), onRevoked, stalledMsMax });
   return {
     handler,
     http: [

@@ -13,7 +13,7 @@ import { createMatcher, type Match } from './matcher.ts';
 import type { Answer, RestRoute } from './route.ts';
 import { currentVersion, parseVersion, versionHeaders, type ApiVersions } from './versions.ts';
 
-export type RestHandlerOptions = { routes: readonly RestRoute[]; versions: ApiVersions; executor: Executor; onRevoked: OnRevoked };
+export type RestHandlerOptions = { routes: readonly RestRoute[]; versions: ApiVersions; executor: Executor; onRevoked: OnRevoked; stalledMsMax?: number | undefined };
 
 const docsPath = /^\/api(?:\/v(\d+))?\/docs\/?$/;
 
@@ -63,7 +63,7 @@ async function call(match: Match<RestRoute>, exchange: Exchange, options: RestHa
       subscribe: executor.subscribe(caller),
       openStream: (headers) => {
         onRevoked(principal, signal, () => res.destroy());
-        return openEventStream(exchange, headers);
+        return openEventStream(exchange, { headers, stalledMsMax: options.stalledMsMax });
       },
     });
   } catch (error) {

@@ -49,6 +49,8 @@ export type AcceptOptions = {
   authenticate: (credential: string) => Promise<Principal | null>;
   onRevoked: OnRevoked;
   logger: Logger;
+  /** A client that takes nothing for so long is cut. */
+  stalledMsMax?: number | undefined;
 };
 
 type Upgrade = Parameters<UpgradeHandler>[0];
@@ -74,7 +76,7 @@ class Session {
   #messagesInHand = 0;
 
   constructor(socket: WebSocket, context: SessionContext) {
-    this.#connection = new Connection(socket);
+    this.#connection = new Connection(socket, context.options.stalledMsMax);
     this.#context = context;
     socket.on('message', (data, isBinary) => {
       void this.#receive(toBuffer(data), isBinary);

@@ -6,7 +6,7 @@ import { closeCodes } from './close-codes.ts';
 /** Above this the peer reads slower than we send: the sender waits. */
 const bufferedBytesMax = 256 * 1024;
 /** A peer that took nothing for this long is cut. */
-const stalledMsMax = 30_000;
+export const defaultStalledMsMax = 30_000;
 const drainPollMs = 50;
 const pingIntervalMs = 30_000;
 
@@ -26,10 +26,12 @@ export class Connection {
   readonly signal: AbortSignal;
   readonly #socket: WebSocket;
   readonly #closed = new AbortController();
+  readonly #stalledMsMax: number;
   #isAlive = true;
 
-  constructor(socket: WebSocket) {
+  constructor(socket: WebSocket, stalledMsMax: number = defaultStalledMsMax) {
     this.#socket = socket;
+    this.#stalledMsMax = stalledMsMax;
     this.signal = this.#closed.signal;
     const ping = setInterval(() => this.#ping(), pingIntervalMs);
     socket.on('pong', () => {
@@ -79,7 +81,7 @@ export class Connection {
         lowest = buffered;
         movedAt = performance.now();
       }
-      if (performance.now() - movedAt <= stalledMsMax) return undefined;
+      if (performance.now() - movedAt <= this.#stalledMsMax) return undefined;
       this.#socket.close(closeCodes.tooSlow, 'too slow: resume from the last position');
       // A close frame waits behind the unread data: only ending the connection frees it.
       this.#socket.terminate();

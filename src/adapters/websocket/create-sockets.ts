@@ -14,13 +14,15 @@ export type SocketsOptions = {
   authenticate: (credential: string) => Promise<Principal | null>;
   onRevoked: OnRevoked;
   logger: Logger;
+  /** A client that takes nothing for so long is cut. */
+  stalledMsMax?: number;
 };
 
 export type Sockets = { upgrades: readonly UpgradeMount[]; /** Tells every client to come back later. */ close(): void };
 
 /** `/ws/download-progress` and `/ws/chat/stream`. */
-export function createSockets({ graphql, authenticate, onRevoked, logger }: SocketsOptions): Sockets {
+export function createSockets({ graphql, ...options }: SocketsOptions): Sockets {
   const executor = createExecutor(graphql);
-  const acceptor = createSocketAcceptor({ routes: [downloadProgressSocket(executor), chatStreamSocket(executor)], authenticate, onRevoked, logger });
+  const acceptor = createSocketAcceptor({ ...options, routes: [downloadProgressSocket(executor), chatStreamSocket(executor)] });
   return { upgrades: [{ prefix: '/ws', handle: acceptor.handle }], close: () => acceptor.close() };
 }
