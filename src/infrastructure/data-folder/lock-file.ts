@@ -34,10 +34,10 @@ export async function acquireLockFile(path: string): Promise<LockFile> {
   await writeFile(candidate, JSON.stringify(self), { mode: 0o600, flag: 'wx' });
   try {
     for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
-      if (await linked(candidate, path)) return { path, release: () => releaseLock(path, self) };
+      if (await linked(candidate, path)) return lockAt(path, self);
       const holder = await readHolder(path);
       if (holder && (await isSameProcess(holder))) throw new LockHeldError(path, holder.pid);
-      if (await replaceStale(path, candidate, holder)) return { path, release: () => releaseLock(path, self) };
+      if (await replaceStale(path, candidate, holder)) return lockAt(path, self);
       await sleep(takeoverPauseMs);
     }
     throw new Error(`the stale lock ${path} could not be replaced`);
@@ -94,7 +94,14 @@ async function readHolder(path: string): Promise<ProcessIdentity | null> {
   }
 }
 
-async function releaseLock(path: string, self: ProcessIdentity): Promise<void> {
-  const holder = await readHolder(path);
-  if (holder?.pid === self.pid && holder.startTime === self.startTime) await rm(path, { force: true });
+function lockAt(path: string, self: ProcessIdentity): LockFile {
+  let released = false;
+  const release = async (): Promise<void> => {
+    // Once: this process may have taken the lock anew since, and that one is not ours to give back.
+    if (released) return;
+    released = true;
+    const holder = await readHolder(path);
+    if (holder?.pid === self.pid && holder.startTime === self.startTime) await rm(path, { force: true });
+  };
+  return { path, release };
 }

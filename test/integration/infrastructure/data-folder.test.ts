@@ -72,6 +72,15 @@ describe('the data folder', () => {
     await lock.release();
   });
 
+  it('is not given back by a second release of an earlier lock', async () => {
+    const earlier = await lockDataFolder(folder);
+    await earlier.release();
+    const later = await lockDataFolder(folder);
+    await earlier.release();
+    await expect(lockDataFolder(folder)).rejects.toThrow(DataFolderInUseError);
+    await later.release();
+  });
+
   it('replaces a lock that says nothing', async () => {
     await writeFile(folder.lockFile, '');
     const lock = await lockDataFolder(folder);
