@@ -45,6 +45,7 @@ export class MessageRepository {
   async firstOfEach(sessionIds: readonly string[], owner: string, limit: number): Promise<ChatMessage[]> {
     if (sessionIds.length === 0) return [];
     const em = this.#em.fork();
+    if (sessionIds.length === 1) return await em.find(ChatMessage, { owner, sessionId: sessionIds[0] ?? '' }, { orderBy: { id: 'asc' }, limit });
     const rows = await em.execute<{ id: string }[]>(
       `select id from (
          select id, row_number() over (partition by session_id order by id) as place

@@ -19,9 +19,8 @@ export class SessionRepository {
   }
 
   async insert(row: NewSession): Promise<void> {
-    const em = this.#em.fork();
-    em.create(ChatSession, row);
-    await em.flush();
+    // One statement is its own transaction: no begin and commit around it.
+    await this.#em.fork().insert(ChatSession, row);
   }
 
   async update(id: string, owner: string, change: SessionChange & { updatedAt: Date }): Promise<ChatSession | null> {
@@ -46,6 +45,8 @@ export class SessionRepository {
   /** Newest first. */
   async list(query: SessionQuery): Promise<ChatSession[]> {
     const em = this.#em.fork();
+    const { owner, beforeId, limit } = query;
+    if (query.search === undefined) return await em.find(ChatSession, { owner, ...(beforeId !== null && { id: { $lt: beforeId } }) }, { orderBy: { id: 'desc' }, limit });
     const { sql, values } = matching(query);
     const rows = await em.execute<{ id: string }[]>(`select s.id ${sql} order by s.id desc limit ?`, [...values, query.limit]);
     if (rows.length === 0) return [];
