@@ -3,6 +3,7 @@ import type { AbstractSqlDriver } from '@mikro-orm/sql';
 import { Migrator } from '@mikro-orm/migrations';
 import type { MigrationObject } from '@mikro-orm/core';
 import type { Logger } from '../../shared/logger.ts';
+import { releaseDeadClients } from './dead-clients.ts';
 
 export type Orm = MikroORM<AbstractSqlDriver>;
 export type Entities = readonly (EntityClass<AnyEntity> | EntitySchema)[];
@@ -24,7 +25,7 @@ export async function createPostgresOrm(url: string, options: OrmOptions): Promi
     driver: PostgreSqlDriver,
     clientUrl: url,
     pool: { min: 0, max: connectionsMax },
-    driverOptions: { connectionTimeoutMillis: connectTimeoutMs, application_name: 'llm-manager', keepAlive: true },
+    driverOptions: { connectionTimeoutMillis: connectTimeoutMs, application_name: 'llm-manager', keepAlive: true, onPoolCreated: releaseDeadClients },
   });
 }
 

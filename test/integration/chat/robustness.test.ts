@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { ChatStreamEvent } from '../../../src/domains/chat/types.ts';
+import { createGate } from '../../../src/shared/async.ts';
+import { withSqlClient } from '../../../src/infrastructure/database/sql-client.ts';
+import { assertGapless, collect, createChatWorld, follow, never, principalOf, textOf, type ChatWorld } from '../../support/chat-world.ts';
+import { eventually } from '../../support/eventually.ts';
+
+const anna = principalOf('anna');
+let world: ChatWorld;
+beforeAll(async () => {
+  world = await createChatWorld();
+});
+afterAll(async () => {
+  await world.close();
+});
+beforeEach(() => {
+  world.server.reset();
+});
+
+describe('chat', () => {
+  it('is not held up by 20 readers that stop reading, and gives each of them all of it later', async () => {
+    const tokens = Array.from({ length: 1_000 }, (_, index) => `${index} ${'x'.repeat(1_000)}\n`);
+    world.server.script({ tokens });
+    const { answers } = await world.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
+    const id = answers[0]!.id;
+    const stalled = Array.from({ length: 20 }, () => world.chat.stream(id, -1, anna, never)[Symbol.asyncIterator]());
+    await Promise.all(stalled.map((reader) => reader.next()));
+    const stored = await world.chat.waitForEnd(id, anna, never);
+    expect(stored).toMatchObject({ status: 'completed', usage: { completionTokens: 1_000 } });
+    for (const reader of stalled) {
+      const rest = await collect({ [Symbol.asyncIterator]: () => reader });
+      expect(textOf(rest) === stored.content).toBe(true);
+    }
+  });
+
+  it('ends a reader that goes away, and nothing else', async () => {
+    const gate = createGate();
+    world.server.script({ tokens: ['a', 'b'], holdBefore: { index: 1, gate } });
+    const { answers } = await world.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
+    const id = answers[0]!.id;
+    const gone = new AbortController();
+    const leaving = await follow(world.chat.stream(id, -1, anna, gone.signal));
+    const staying = await follow(world.chat.stream(id, -1, anna, never));
+    gone.abort();
+    expect((await leaving.all).some(({ type }) => type === 'end')).toBe(false);
+    gate.open();
+    const events = await staying.all;
+    assertGapless(events);
+    expect(textOf(events)).toBe('ab');
+  });
+
+  it('gives the rest from the database when the live stream is forgotten under a slow reader', async () => {
+    world.server.script({ tokens: ['a', 'b', 'c', 'd'] });
+    const { answers } = await world.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
+    const id = answers[0]!.id;
+    const reader = world.chat.stream(id, -1, anna, never)[Symbol.asyncIterator]();
+    const read: ChatStreamEvent[] = [];
+    while (read.length < 3) {
+      const next = await reader.next();
+      if (!next.done) read.push(next.value);
+    }
+    await world.chat.waitForEnd(id, anna, never);
+    world.tokenStream.close();
+    const events = [...read, ...(await collect({ [Symbol.asyncIterator]: () => reader }))];
+    assertGapless(events);
+    expect(textOf(events)).toBe('abcd');
+  });
+
+  it('waits for a deployment that is starting, and can be stopped meanwhile', async () => {
+    const started = createGate();
+    const { view, target } = world.deployment;
+    const service = world.another({
+      deployments: {
+        find: async () => ({ ...view, status: 'starting' }),
+        target: async (_, signal) => {
+          await Promise.race([started.opened, new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))]);
+          return target;
+        },
+      },
+    });
+    const first = await service.chat.send({ deploymentIds: [view.id], message: 'x' }, anna, never);
+    const second = await service.chat.send({ deploymentIds: [view.id], message: 'x' }, anna, never);
+    expect(await service.chat.stop(first.answers[0]!.id, anna, never)).toMatchObject({ status: 'stopped', content: '', usage: null });
+    started.open();
+    expect(await service.chat.waitForEnd(second.answers[0]!.id, anna, never)).toMatchObject({ status: 'completed', content: 'Hello world' });
+  });
+
+  it('says so when a deployment is not ready in time', async () => {
+    const service = world.another({
+      limits: { startWaitMs: 50 },
+      deployments: {
+        find: async () => world.deployment.view,
+        target: (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+      },
+    });
+    const { answers } = await service.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
+    expect(await service.chat.waitForEnd(answers[0]!.id, anna, never)).toMatchObject({ status: 'failed', error: { code: 'TIMEOUT', message: 'The deployment was not ready in time.' } });
+  });
+
+  it('stores an answer whole although the database cuts every connection while it is written', async () => {
+    const gate = createGate();
+    world.server.script({ tokens: ['before ', 'after'], holdBefore: { index: 1, gate } });
+    const { answers } = await world.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
+    const id = answers[0]!.id;
+    await eventually('the first words', async () => (await world.chat.findMessage(id, anna))?.content === 'before ');
+    await withSqlClient(world.database.url, (client) => client.execute('select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()'));
+    gate.open();
+    const stored = await eventually('the end', async () => {
+      const row = await world.chat.findMessage(id, anna).catch(() => null);
+      return row?.status === 'streaming' ? null : row;
+    });
+    expect(stored).toMatchObject({ status: 'completed', content: 'before after' });
+  });
+
+  it('notices when its answer was ended by another process, and frees the slot', async () => {
+    const gate = createGate();
+    world.server.script({ tokens: ['a', 'b'], holdBefore: { index: 1, gate } });
+    const { answers } = await world.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
+    const id = answers[0]!.id;
+    const reader = await follow(world.chat.stream(id, -1, anna, never));
+    await eventually('the request', () => world.server.active === 1);
+    expect(await world.another().chat.stop(id, anna, never)).toMatchObject({ status: 'stopped' });
+    // Nothing new to save yet: the next piece makes it look.
+    gate.open();
+    expect((await reader.all).at(-1)).toMatchObject({ type: 'end', status: 'stopped' });
+    expect(await world.chat.findMessage(id, anna)).toMatchObject({ status: 'stopped' });
+  });
+});
