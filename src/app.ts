@@ -1,6 +1,5 @@
 /** The composition root: the only file that constructs. What is created first ends last. */
 import { randomUUID } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { createHttpServer, type HttpServer } from './adapters/server.ts';
 import { createGuard } from './adapters/http/guard.ts';
@@ -24,7 +23,7 @@ import { createSystem, type SystemRoom } from './domains/system/create-system.ts
 import { createMemoryCache } from './infrastructure/cache/bento-cache.ts';
 import type { Config } from './infrastructure/config/config.ts';
 import { lockDataFolder, prepareDataFolder, type DataFolder } from './infrastructure/data-folder/data-folder.ts';
-import { writeFileAtomic } from './infrastructure/data-folder/write-file-atomic.ts';
+import { readAdminKey, removeServerFile, writeAdminKey, writeServerFile } from './infrastructure/data-folder/folder-files.ts';
 import { openDatabase, type Database } from './infrastructure/database/database.ts';
 import { InProcessEventBus } from './infrastructure/events/in-process-event-bus.ts';
 import { MemoryTokenStream } from './infrastructure/events/memory-token-stream.ts';
@@ -81,8 +80,8 @@ async function start(options: AppOptions, runner: Runner, signal: AbortSignal): 
   runner.defer('downloads', (deadline) => rooms.downloads.stop(deadline));
   runner.defer('new requests', () => server.drain());
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-  await announce(base.folder, { url, version: options.version });
-  runner.defer('server.json', () => rm(base.folder.serverFile, { force: true }));
+  await writeServerFile(base.folder, { pid: process.pid, url, version: options.version, started_at: new Date().toISOString() });
+  runner.defer('server.json', () => removeServerFile(base.folder, process.pid));
   return { url, dataDir: base.folder.path, adminKeyFile: base.folder.adminKeyFile, databaseKind: base.database.kind };
 }
 
@@ -92,8 +91,6 @@ async function openFoundation({ config, logger, version }: AppOptions, runner: R
   const folder = await prepareDataFolder(config.data.dir);
   const lock = await lockDataFolder(folder);
   runner.defer('data folder lock', () => lock.release());
-  // Left by a crash: nobody is to take it for a service that runs.
-  await rm(folder.serverFile, { force: true });
   const database = await openDatabase({ config: config.database, dataDir: folder.path, logger }, signal);
   runner.defer('database', (deadline) => database.stop(deadline));
   const cache = createMemoryCache(systemClock);
@@ -167,9 +164,9 @@ function createSources({ sources }: Config, { http, cache }: Foundation, logger:
 
 /** The operator's key, else the one in the file, else a new one; the file holds it for commands on this machine. */
 async function ensureAdminKey(config: Config, folder: DataFolder, { access }: AccessModule): Promise<void> {
-  const stored = await readFile(folder.adminKeyFile, 'utf8').catch(() => '');
-  const secret = await access.ensureAdminKey(config.access.adminKey?.reveal() ?? (stored.trim() || null));
-  if (stored.trim() !== secret) await writeFileAtomic(folder.adminKeyFile, `${secret}\n`, { mode: 0o600 });
+  const stored = await readAdminKey(folder);
+  const secret = await access.ensureAdminKey(config.access.adminKey?.reveal() ?? stored);
+  if (stored !== secret) await writeAdminKey(folder, secret);
 }
 
 function createFront({ config, logger, version }: AppOptions, base: Foundation, rooms: Rooms): { server: HttpServer; closeSockets: () => void } {
@@ -217,9 +214,4 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
     sockets.close();
   };
   return { server, closeSockets };
-}
-
-async function announce(folder: DataFolder, { url, version }: { url: string; version: string }): Promise<void> {
-  const server = { pid: process.pid, url, version, started_at: new Date().toISOString() };
-  await writeFileAtomic(folder.serverFile, `${JSON.stringify(server)}\n`, { mode: 0o600 });
 }

@@ -21,5 +21,5 @@ export function stopCauseOf(error: unknown): StopCause | undefined {
 
 /** True for a deliberate stop as well as for a plain AbortError of the platform. */
 export function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError';
+  return typeof error === 'object' && error !== null && 'name' in error && error.name === 'AbortError';
 }

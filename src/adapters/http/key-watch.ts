@@ -6,7 +6,7 @@ import type { Principal } from '../../shared/principal.ts';
 /** Calls back, once at most, when the key behind `principal` stops being good; not after the signal has aborted. */
 export type OnRevoked = (principal: Principal, signal: AbortSignal, revoked: () => void) => void;
 
-export type KeyWatch = { onRevoked: OnRevoked; close(): void };
+export type KeyWatch = { onRevoked: OnRevoked; close: () => void };
 
 type KeyWatchOptions = { events: EventBus; access: Pick<Access, 'recheck'>; logger: Logger };
 type Watcher = { principal: Principal; revoked: () => void };
