@@ -1,7 +1,7 @@
 import type * as z from 'zod';
 import type { ChatParametersInput } from '../../../schema/generated/graphql.ts';
-import { toCamelCase } from './json-case.ts';
-import { toEnum } from './json-view.ts';
+import { toCamelCase } from '../../shared/json-case.ts';
+import { toEnum } from '../../shared/json-view.ts';
 import type { chatParameters } from './request-schemas.ts';
 
 /** Sampling parameters as the operation documents take them. */

@@ -1,5 +1,5 @@
 import type { ChatStreamSubscription } from '../../../schema/generated/graphql.ts';
-import { toRestJson } from '../rest/json-view.ts';
+import { toRestJson } from '../../shared/json-view.ts';
 
 type StreamEvent = ChatStreamSubscription['chatStream'];
 

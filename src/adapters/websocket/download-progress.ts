@@ -2,7 +2,7 @@ import { DownloadProgressDocument, DownloadTaskStatusDocument, type DownloadProg
 import { validationFailed } from '../../shared/errors.ts';
 import type { Executor } from '../graphql/executor.ts';
 import { queryObject } from '../rest/input.ts';
-import { toRestJson } from '../rest/json-view.ts';
+import { toRestJson } from '../../shared/json-view.ts';
 import type { SocketRoute } from './accept.ts';
 import { closeCodes } from './close-codes.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { camelCase, snakeCase, toCamelCase } from '../../../src/adapters/rest/json-case.ts';
-import { chatView, deploymentView, toEnum, toList, toRestJson } from '../../../src/adapters/rest/json-view.ts';
+import { camelCase, snakeCase, toCamelCase } from '../../../src/shared/json-case.ts';
+import { chatView, deploymentView, toEnum, toList, toRestJson } from '../../../src/shared/json-view.ts';
 
 describe('names', () => {
   it.each([

@@ -10,7 +10,7 @@ import { validationFailed } from '../../../shared/errors.ts';
 import { toParameters } from '../chat-parameters.ts';
 import { contentDisposition } from '../content-disposition.ts';
 import { pageQuery } from '../input.ts';
-import { chatView, toEnum, toList } from '../json-view.ts';
+import { chatView, toEnum, toList } from '../../../shared/json-view.ts';
 import { createSessionBody, exportBody, sendMessageBody } from '../request-schemas.ts';
 import { chatStreamObject, listOf, message, sentAnswer, sessionAnswer } from '../response-schemas.ts';
 import { defineRoute, found, idempotencyHeader, idempotencyKeyOf, payloadOf, type RestRoute } from '../route.ts';

@@ -11,8 +11,8 @@ import {
 import { deploymentStatuses } from '../../../domains/deployments/deployment.machine.ts';
 import { validationFailed } from '../../../shared/errors.ts';
 import { pageQuery, queryBoolean, queryInteger, queryTime } from '../input.ts';
-import { toCamelCase } from '../json-case.ts';
-import { deploymentView, toEnum, toList, toRestJson } from '../json-view.ts';
+import { toCamelCase } from '../../../shared/json-case.ts';
+import { deploymentView, toEnum, toList, toRestJson } from '../../../shared/json-view.ts';
 import { startDeploymentBody } from '../request-schemas.ts';
 import { deployment, deploymentAnswer, listOf, logLine } from '../response-schemas.ts';
 import { defineRoute, found, idempotencyHeader, idempotencyKeyOf, payloadOf, type Answer, type Call, type RestRoute } from '../route.ts';

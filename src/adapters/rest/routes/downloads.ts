@@ -9,8 +9,8 @@ import {
 } from '../../../../schema/generated/graphql.ts';
 import { downloadStatuses } from '../../../domains/downloads/download.machine.ts';
 import { pageQuery, queryBoolean } from '../input.ts';
-import { toCamelCase } from '../json-case.ts';
-import { toEnum, toList, toRestJson } from '../json-view.ts';
+import { toCamelCase } from '../../../shared/json-case.ts';
+import { toEnum, toList, toRestJson } from '../../../shared/json-view.ts';
 import { startDownloadBody } from '../request-schemas.ts';
 import { listOf, task, taskAnswer } from '../response-schemas.ts';
 import { defineRoute, found, idempotencyHeader, idempotencyKeyOf, payloadOf, type RestRoute } from '../route.ts';

@@ -3,7 +3,7 @@ import { ModelCategoriesDocument, ModelInfoDocument, SearchModelsDocument, type 
 import { modelFormats, modelSorts } from '../../../domains/catalog/types.ts';
 import { AppError, isAppError } from '../../../shared/errors.ts';
 import { pageQuery } from '../input.ts';
-import { toEnum, toList, toRestJson, type Json } from '../json-view.ts';
+import { toEnum, toList, toRestJson, type Json } from '../../../shared/json-view.ts';
 import { categories, modelAnswer, searchResult } from '../response-schemas.ts';
 import { defineRoute, found, type RestRoute } from '../route.ts';
 

@@ -1,5 +1,5 @@
 import { SystemResourcesNowDocument } from '../../../../schema/generated/graphql.ts';
-import { toRestJson } from '../json-view.ts';
+import { toRestJson } from '../../../shared/json-view.ts';
 import { resources } from '../response-schemas.ts';
 import { defineRoute, type RestRoute } from '../route.ts';
 
