@@ -18,8 +18,8 @@ export function toSessionView(row: Omit<ChatSessionView, 'messageCount'>, messag
 export function deriveTitle(message: string): string {
   const line = message.replaceAll(/\s+/g, ' ').trim();
   if (line.length <= derivedTitleLengthMax) return line;
-  const cut = line.slice(0, derivedTitleLengthMax - 1);
-  const words = cut.slice(0, cut.lastIndexOf(' '));
   // A cut may fall between the halves of an emoji.
-  return `${(words.length > derivedTitleLengthMax / 2 ? words : cut).toWellFormed().replace(/\ufffd$/, '').trimEnd()}…`;
+  const cut = line.slice(0, derivedTitleLengthMax - 1).toWellFormed().replace(/\ufffd$/, '');
+  const lastSpace = cut.lastIndexOf(' ');
+  return `${lastSpace > derivedTitleLengthMax / 2 ? cut.slice(0, lastSpace) : cut}…`;
 }
