@@ -5,7 +5,7 @@ import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { JobQueue } from '../../shared/job-queue.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { activeStatuses, downloadMachine, isUnfinished } from './download.machine.ts';
+import { activeStatuses, downloadMachine, type DownloadStatus, isUnfinished } from './download.machine.ts';
 import { DownloadRepository, type FileRow, type TaskRow } from './download.repository.ts';
 import { downloadQueue, DownloadsService } from './downloads.service.ts';
 import { FiguresBoard } from './figures-board.ts';
@@ -70,6 +70,8 @@ export type DownloadsRoom = {
 };
 
 const connectTimeoutMs = 10_000;
+/** In the hands of a worker, and not waiting. */
+const workingStatuses: readonly DownloadStatus[] = ['running', 'verifying', 'scanning'];
 
 /** The download room, wired. */
 export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
@@ -133,7 +135,7 @@ function createParts(repository: DownloadRepository, layoutOf: LayoutOf) {
   const placesOf = (task: TaskRow, files: readonly FileRow[]): PromisedFile[] => {
     if (typeof task.revision !== 'string') return [];
     const layout = layoutOf({ modelId: task.modelId, requestedRevision: task.requestedRevision ?? null }, task.revision);
-    return files.map((file) => ({ taskId: task.id, place: layout.place(blobKeyOf(file)), sizeBytes: file.sizeBytes }));
+    return files.map((file) => ({ taskId: task.id, isActive: workingStatuses.includes(task.status), place: layout.place(blobKeyOf(file)), sizeBytes: file.sizeBytes }));
   };
   const promised = async (): Promise<PromisedFile[]> => {
     const rows = await repository.withFiles(await repository.listByStatus(downloadMachine.states.filter(isUnfinished)));

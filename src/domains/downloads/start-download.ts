@@ -58,7 +58,7 @@ export async function startDownload(input: StartDownload, principal: Principal, 
     return await repository.create({ ...planned, status: 'completed', installedModelId: present.id }, claim);
   }
   const layout = layoutOf(request, plan.revision);
-  if (!same) await budget.assertRoomFor(null, layout.root, plan.files.map((file) => ({ place: layout.place(file), sizeBytes: file.sizeBytes })));
+  if (!same) await budget.assertRoomForNew(layout.root, plan.files.map((file) => ({ place: layout.place(file), sizeBytes: file.sizeBytes })));
   return await repository.create({ ...planned, status: 'queued', installedModelId: null }, claim);
 }
 

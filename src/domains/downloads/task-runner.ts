@@ -1,9 +1,9 @@
 import { StopReason, stopCauseOf } from '../../shared/abort.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { parseModelRef } from '../catalog/model-ref.ts';
+import type { ModelDetail } from '../catalog/types.ts';
 import type { Clock } from '../../shared/clock.ts';
-import type { AppError} from '../../shared/errors.ts';
-import { isAppError, toStoredError } from '../../shared/errors.ts';
+import { AppError, isAppError, toStoredError } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { JobHandler } from '../../shared/job-queue.ts';
 import type { Logger } from '../../shared/logger.ts';
@@ -146,7 +146,7 @@ export class TaskRunner {
     const { repository, catalog } = this.#options;
     if (typeof task.revision !== 'string') {
       const model = { modelId: task.modelId, requestedRevision: task.requestedRevision ?? null };
-      const detail = await lookUpModel(catalog, model, AbortSignal.any([signal, AbortSignal.timeout(planTimeoutMs)]));
+      const detail = await lookUpInTime(catalog, model, signal);
       const plan = planDownload(detail, { variant: task.variant ?? null, include: task.include ?? null, exclude: task.exclude ?? null, override: task.override });
       await repository.savePlan(task.id, plan, filesKeyOf(task.modelId, plan, task.target));
     }
@@ -163,7 +163,7 @@ export class TaskRunner {
     const revision = task.revision ?? '';
     const layout = layoutOf({ modelId: task.modelId, requestedRevision: requested }, revision);
     const source = sourceOf(sources, parsed);
-    await budget.assertRoomFor(task.id, layout.root, files.map((file) => ({ place: layout.place(blobKeyOf(file)), sizeBytes: file.sizeBytes })));
+    await budget.assertRoomToRun(task.id, layout.root, files.map((file) => ({ place: layout.place(blobKeyOf(file)), sizeBytes: file.sizeBytes })));
     signal.throwIfAborted();
     const live = new LiveTask({
       files,
@@ -230,6 +230,16 @@ export class TaskRunner {
     const left = await repository.move(task.id, 'retrying', { patch: { error: stored, retryAt }, reason: stored.code });
     logger.info({ taskId: task.id, modelId: task.modelId, code: error.code, internal: error.internal, waitMs }, 'a download waits and goes on by itself');
     if (left !== null) this.#options.onRetryAt(task.id, retryAt);
+  }
+}
+
+async function lookUpInTime(catalog: Catalog, model: { modelId: string; requestedRevision: string | null }, signal: AbortSignal): Promise<ModelDetail> {
+  const limit = AbortSignal.timeout(planTimeoutMs);
+  try {
+    return await lookUpModel(catalog, model, AbortSignal.any([signal, limit]));
+  } catch (error) {
+    if (signal.aborted || !limit.aborted) throw error;
+    throw new AppError('TIMEOUT', 'The source did not answer in time.', { cause: error });
   }
 }
 

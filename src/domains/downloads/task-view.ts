@@ -54,10 +54,19 @@ function toFileView(file: FileRow, live: DownloadFigures | null): DownloadFileVi
     path: file.path,
     sizeBytes: file.sizeBytes,
     downloadedBytes: moving?.downloadedBytes ?? file.downloadedBytes,
-    // Figures come from our own runner, through an event map that cannot name the domain's type.
-    status: (moving?.status ?? file.status) as DownloadFileStatus,
+    status: moving ? statusOf(moving.status) : restingStatus(file.status),
     sha256: file.sha256 ?? null,
   };
+}
+
+/** Figures come from our own runner, through an event map that cannot name the domain's type. */
+function statusOf(status: string): DownloadFileStatus {
+  return status as DownloadFileStatus;
+}
+
+/** Nobody works on a file of a task that no runner speaks of, whatever its row was left saying. */
+function restingStatus(status: DownloadFileStatus): DownloadFileStatus {
+  return status === 'running' || status === 'verifying' ? 'pending' : status;
 }
 
 /** The view of an earlier moment brought up to date without asking the database. */
@@ -74,7 +83,7 @@ export function withFigures(view: DownloadTaskView, figures: DownloadFigures): D
     etaSeconds: isRunning ? figures.etaSeconds : null,
     files: view.files.map((file) => {
       const moving = byPath.get(file.path);
-      return moving ? { ...file, downloadedBytes: moving.downloadedBytes, status: moving.status as DownloadFileStatus } : file;
+      return moving ? { ...file, downloadedBytes: moving.downloadedBytes, status: statusOf(moving.status) } : file;
     }),
   };
 }

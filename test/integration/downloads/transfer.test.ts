@@ -83,6 +83,15 @@ describe('a spoilt answer', () => {
     expect(injected.hits).toBe(3);
   });
 
+  it('is asked for anew on another connection when one crawls far behind the others, also at the end of the file', async () => {
+    await engine.close();
+    engine = await createEngine({ slowCheckMs: 200 });
+    hub.faults.inject({ fault: { kind: 'rate', bytesPerSecond: 2000 }, server: 'cdn', nth: 10 });
+    await fetchAndCheck(10 * MiB);
+    const crawling = hub.requests.matching(blob, 'GET').filter(({ faults }) => faults.includes('rate'));
+    expect(crawling).toMatchObject([{ state: 'aborted' }]);
+  });
+
   it('goes on from the byte where a connection broke', async () => {
     hub.faults.inject({ fault: { kind: 'reset', afterBytes: 600_000 }, server: 'cdn', nth: 1 });
     await fetchAndCheck(MiB);

@@ -16,6 +16,7 @@ export async function lockBlob(lockPath: string | null, signal: AbortSignal): Pr
   const unlocked = (): Promise<void> => Promise.resolve();
   if (lockPath === null) return unlocked;
   await mkdir(dirname(lockPath), { recursive: true });
+  signal.throwIfAborted();
   const env = { PATH: '/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin', LC_ALL: 'C' };
   const holder = spawn('flock', ['--exclusive', lockPath, 'sh', '-c', holdScript], { stdio: ['pipe', 'pipe', 'ignore'], env });
   const ended = new Promise<'ended'>((resolve) => {

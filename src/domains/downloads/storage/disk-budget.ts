@@ -3,8 +3,9 @@ import { assertRoom, readVolume, reserveOf } from './disk-space.ts';
 import { allocatedBytes } from './model-files.ts';
 import type { BlobPlace } from './model-layout.ts';
 
-/** A file that some unfinished task will put on the disk. */
-export type PromisedFile = { taskId: string; place: BlobPlace; sizeBytes: number };
+/** A file that some unfinished task will put on the disk; an active one is putting it there now. */
+export type PromisedFile = { taskId: string; isActive: boolean; place: BlobPlace; sizeBytes: number };
+type FileToPlace = Pick<PromisedFile, 'place' | 'sizeBytes'>;
 
 export type DiskBudgetOptions = {
   dataDir: string;
@@ -27,11 +28,21 @@ export class DiskBudget {
     this.#options = options;
   }
 
-  /** Throws INSUFFICIENT_STORAGE when `files` of `taskId` (null = of a new one) do not fit beside all others. */
-  async assertRoomFor(taskId: string | null, root: string, files: readonly Omit<PromisedFile, 'taskId'>[]): Promise<void> {
+  /** Before a task is made: throws INSUFFICIENT_STORAGE when its files do not fit beside all that is promised. */
+  async assertRoomForNew(root: string, files: readonly FileToPlace[]): Promise<void> {
+    await this.#assertRoom(root, files, await this.#options.promised());
+  }
+
+  /** Before a task's first byte. Those behind it in the queue do not count: it would wait for them, and they for it. */
+  async assertRoomToRun(taskId: string, root: string, files: readonly FileToPlace[]): Promise<void> {
+    const promised = await this.#options.promised();
+    await this.#assertRoom(root, files, promised.filter((file) => file.isActive && file.taskId !== taskId));
+  }
+
+  async #assertRoom(root: string, files: readonly FileToPlace[], promised: readonly PromisedFile[]): Promise<void> {
     const volume = await readVolume(root);
     const own = new Set(files.map(({ place }) => place.blobPath));
-    const others = (await this.#options.promised()).filter((file) => file.taskId !== taskId && !own.has(file.place.blobPath));
+    const others = promised.filter((file) => !own.has(file.place.blobPath));
     const neededBytes = await sumOutstanding(files);
     const promisedBytes = await sumOutstanding(await onDevice(others, volume.device));
     assertRoom(volume, { neededBytes, promisedBytes, reserveBytes: reserveOf(volume, this.#options.reserveBytes) });

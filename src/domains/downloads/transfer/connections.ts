@@ -16,16 +16,18 @@ export type ConnectionsDeps = RangeFetchDeps & {
   backoff: Backoff;
   /** Tries of one part that bring no byte, before the transfer gives up for now. */
   triesMax: number;
+  /** How often connections are compared with each other, and how old one is before it is judged. */
+  slowCheckMs: number;
 };
 
 /** A server that asks for a longer rest than this ends the attempt; the task then waits without a worker. */
 const waitInPlaceMaxMs = 60_000;
 /** Answers that ignore the range, before the storage is taken for one that knows no ranges. */
 const rangesIgnoredMax = 2;
-const slowCheckMs = 5_000;
 /** Below this share of what the others get, a connection is stuck on a bad path and another one will be quicker. */
 const slowShare = 0.1;
 const slowCancelsMax = 3;
+const speedsKept = 32;
 /** Key of tries that fail before a part is taken. */
 const noPart = -1;
 
@@ -37,6 +39,8 @@ export class Connections {
   readonly #tries = new Map<number, number>();
   readonly #active = new Map<RangeFetch, number>();
   readonly #slowCancels = new Map<number, number>();
+  /** Bytes per millisecond of the last ranges that came whole. */
+  readonly #speeds: number[] = [];
   #rangesIgnored = 0;
   #rangesHonoured = false;
   #lastError: unknown;
@@ -61,7 +65,7 @@ export class Connections {
     const controller = new AbortController();
     const onAbort = (): void => controller.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
-    const slowCheck = setInterval(() => this.#cancelSlow(), slowCheckMs);
+    const slowCheck = setInterval(() => this.#cancelSlow(), this.#deps.slowCheckMs);
     const failures: unknown[] = [];
     const one = async (): Promise<void> => {
       try {
@@ -140,6 +144,7 @@ export class Connections {
     this.#active.set(fetch, index);
     try {
       await fetch.run(range, location, signal);
+      this.#noteSpeed(fetch);
     } finally {
       this.#active.delete(fetch);
       release();
@@ -211,19 +216,27 @@ export class Connections {
   }
 
   #cancelSlow(): void {
+    // A limit of our own makes connections slow, and a new one would be no quicker.
+    if (this.#deps.limits.some(({ bytesPerSecond }) => bytesPerSecond !== null)) return;
     const nowMs = this.#deps.clock.monotonicMs();
-    const old = [...this.#active.keys()].filter((fetch) => nowMs - fetch.startedAtMs >= slowCheckMs);
+    const old = [...this.#active].filter(([fetch]) => nowMs - fetch.startedAtMs >= this.#deps.slowCheckMs);
     const speedOf = (fetch: RangeFetch): number => fetch.receivedBytes / (nowMs - fetch.startedAtMs);
-    const speeds = [...this.#active.keys()].map(speedOf).sort((a, b) => a - b);
+    const speeds = [...this.#speeds, ...old.map(([fetch]) => speedOf(fetch))].sort((a, b) => a - b);
     const median = speeds[Math.floor(speeds.length / 2)] ?? 0;
     if (speeds.length < 3) return;
-    for (const fetch of old) {
-      const index = this.#active.get(fetch) ?? noPart;
+    for (const [fetch, index] of old) {
       const cancels = this.#slowCancels.get(index) ?? 0;
       if (speedOf(fetch) >= median * slowShare || cancels >= slowCancelsMax) continue;
       this.#slowCancels.set(index, cancels + 1);
       fetch.cancel(new TransferFault('slow', 'far behind the other connections'));
     }
+  }
+
+  /** What a connection usually gets here: at the end of a file there may be no other one left to compare with. */
+  #noteSpeed(fetch: RangeFetch): void {
+    const elapsedMs = Math.max(1, this.#deps.clock.monotonicMs() - fetch.startedAtMs);
+    this.#speeds.push(fetch.receivedBytes / elapsedMs);
+    if (this.#speeds.length > speedsKept) this.#speeds.shift();
   }
 }
 

@@ -20,6 +20,8 @@ export type TransferSettings = {
   largeBytes: number;
   /** A connection that brings nothing for so long is given up. */
   stallMs: number;
+  /** One that falls far behind the others for so long, too. */
+  slowCheckMs: number;
   backoff: Backoff;
   triesMax: number;
 };
@@ -31,6 +33,7 @@ export const defaultTransferSettings: TransferSettings = {
   connectionsSmall: 8,
   largeBytes: 256 * 1024 * 1024,
   stallMs: 15_000,
+  slowCheckMs: 5_000,
   backoff: { baseMs: 500, maxMs: 30_000 },
   triesMax: 6,
 };
@@ -110,8 +113,8 @@ async function complete(file: PartFile, job: FileTransferJob, deps: TransferDeps
   try {
     hasher.advance(file.map.prefixBytes);
     const located = new LocatedFile(identity, locate, () => clock.now().getTime());
-    const { stallMs, backoff, triesMax } = settings;
-    const connections = new Connections({ bytes, file, limits, clock, stallMs, slots, located, backoff, triesMax, onWritten });
+    const { stallMs, slowCheckMs, backoff, triesMax } = settings;
+    const connections = new Connections({ bytes, file, limits, clock, stallMs, slots, located, backoff, triesMax, slowCheckMs, onWritten });
     if (!file.map.isComplete) await connections.run(connectionCount(identity.sizeBytes, limits, settings), signal);
     job.onVerifying();
     const [sealed, hashed] = await Promise.allSettled([file.seal(), hasher.finish(signal)]);
