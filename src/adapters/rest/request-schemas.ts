@@ -4,6 +4,9 @@
  */
 import * as z from 'zod';
 
+/** One answer for each; more at once is no comparison any more. */
+export const deploymentsMax = 10;
+
 const uuid = z.string().min(1).max(64);
 const modelId = z.string().min(1).max(300).describe('`huggingface:org/name[@revision]` or `ollama:name[:tag]`.');
 const patterns = z.array(z.string().min(1).max(500)).max(100);
@@ -70,7 +73,7 @@ export const startDeploymentBody = z.strictObject({
   override: z.array(z.enum(['fit'])).max(1).optional(),
 });
 
-const deploymentIds = z.array(uuid).min(1).max(16);
+const deploymentIds = z.array(uuid).min(1).max(deploymentsMax);
 
 export const createSessionBody = z.strictObject({
   deployment_ids: deploymentIds.optional(),

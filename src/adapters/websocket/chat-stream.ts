@@ -4,7 +4,7 @@ import { AppError, isAppError, validationFailed } from '../../shared/errors.ts';
 import type { Executor } from '../graphql/executor.ts';
 import { toParameters } from '../rest/chat-parameters.ts';
 import { parseInput, queryObject } from '../rest/input.ts';
-import { chatParameters } from '../rest/request-schemas.ts';
+import { chatParameters, deploymentsMax } from '../rest/request-schemas.ts';
 import { payloadOf } from '../rest/route.ts';
 import { internalError, type OpenSocket, type SocketRoute } from './accept.ts';
 import { toChatObjects } from './chat-events.ts';
@@ -22,7 +22,7 @@ const clientMessage = z.discriminatedUnion('type', [
     request_id: requestId,
     session_id: z.string().min(1).max(200),
     message: z.string(),
-    deployment_ids: z.array(z.string().min(1).max(200)).min(1).max(16).optional(),
+    deployment_ids: z.array(z.string().min(1).max(200)).min(1).max(deploymentsMax).optional(),
     parameters: chatParameters.optional(),
   }),
   z.strictObject({ type: z.literal('stop'), request_id: requestId.optional(), message_id: messageId }),

@@ -17,7 +17,8 @@ const session = '01900000-0000-7000-8003-000000000000';
 const eachKind = 20;
 /** Kept whole for each stalled reader they would be far beyond what is allowed to be held. */
 const pieces = 3000;
-const pieceText = 'x'.repeat(1000);
+/** So that all of them together are more than the kernel keeps for one connection. */
+const pieceText = 'x'.repeat(2500);
 const bytesMax = 60 * 1024 * 1024;
 
 function collectGarbage(): void {
