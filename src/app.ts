@@ -30,10 +30,15 @@ import { MemoryTokenStream } from './infrastructure/events/memory-token-stream.t
 import { createOutgoingHttp } from './infrastructure/http/outgoing-http.ts';
 import { createStreamingHttp } from './infrastructure/http/streaming-http.ts';
 import { PgBossQueue } from './infrastructure/jobs/pg-boss-queue.ts';
+import { keepHouse } from './infrastructure/lifecycle/housekeeping.ts';
 import { Runner } from './infrastructure/lifecycle/runner.ts';
 import { createMetrics, type Metrics } from './infrastructure/metrics/metrics.ts';
 import { systemClock } from './infrastructure/system-clock.ts';
+import { StopReason } from './shared/abort.ts';
 import type { Logger } from './shared/logger.ts';
+import { purgeIdempotencyRecords } from './shared/persistence/idempotency.repository.ts';
+import { purgeStateEvents } from './shared/persistence/state-event.repository.ts';
+import { rememberFor } from './shared/remember.ts';
 
 export type AppOptions = { config: Config; logger: Logger; version: string };
 
@@ -52,6 +57,14 @@ const drainMs = 30_000;
 const stopDeadlineMs = 50_000;
 /** For open requests once the answers have ended. */
 const closeMs = 2_000;
+/** Figures of the machine come every 2 s; what downloads have reserved needs the database. */
+const volumesMaxAgeMs = 10_000;
+const dayMs = 86_400_000;
+const choresEveryMs = 6 * 3_600_000;
+/** How long a request may be sent again under its idempotency key. */
+const idempotencyDays = 7;
+/** What happened to tasks, deployments and answers is kept this long. */
+const stateEventDays = 90;
 
 export function createApp(options: AppOptions): App {
   const runner = new Runner(options.logger);
@@ -73,6 +86,7 @@ async function start(options: AppOptions, runner: Runner, signal: AbortSignal): 
   await rooms.deployments.start(signal);
   runner.defer('deployments', (deadline) => rooms.deployments.stop(deadline));
   await rooms.downloads.start();
+  startHousekeeping(options, base, runner);
   const { host, port } = await server.listen(options.config.server.host, options.config.server.port);
   runner.defer('HTTP server', (deadline) => server.close(AbortSignal.any([deadline, AbortSignal.timeout(closeMs)])));
   runner.defer('sockets', closeSockets);
@@ -83,6 +97,20 @@ async function start(options: AppOptions, runner: Runner, signal: AbortSignal): 
   await writeServerFile(base.folder, { pid: process.pid, url, version: options.version, started_at: new Date().toISOString() });
   runner.defer('server.json', () => removeServerFile(base.folder, process.pid));
   return { url, dataDir: base.folder.path, adminKeyFile: base.folder.adminKeyFile, databaseKind: base.database.kind };
+}
+
+function startHousekeeping({ logger }: AppOptions, { database }: Foundation, runner: Runner): void {
+  const stopping = new AbortController();
+  const daysAgo = (days: number): Date => new Date(systemClock.now().getTime() - days * dayMs);
+  const chores = [
+    { name: 'idempotency keys', run: () => purgeIdempotencyRecords(database.orm.em, daysAgo(idempotencyDays)) },
+    { name: 'state events', run: () => purgeStateEvents(database.orm.em, daysAgo(stateEventDays)) },
+  ];
+  const ended = keepHouse({ chores, everyMs: choresEveryMs, clock: systemClock, logger }, stopping.signal);
+  runner.defer('housekeeping', async () => {
+    stopping.abort(new StopReason('shutdown'));
+    await ended;
+  });
 }
 
 type Foundation = Awaited<ReturnType<typeof openFoundation>>;
@@ -118,10 +146,13 @@ function createRooms({ config, logger }: AppOptions, base: Foundation, runner: R
   runner.defer('access', () => access.stop());
   const disks = [
     { path: folder.path, purpose: 'data' as const },
+    { path: config.sources.huggingface.cacheDir, purpose: 'models' as const },
     { path: config.data.modelsDir, purpose: 'models' as const },
   ];
   // The rooms below are made after this one; nothing asks before `start`.
-  const system = createSystem({ events, clock: systemClock, logger, disks, deployments: () => deployments.uses() });
+  const volumes = rememberFor(volumesMaxAgeMs, systemClock, () => downloads.installed.volumes());
+  const reservedBytes = async (disk: string): Promise<number> => (await volumes()).find((volume) => volume.path === disk)?.reservedBytes ?? 0;
+  const system = createSystem({ events, clock: systemClock, logger, disks, reservedBytes, deployments: () => deployments.uses() });
   runner.defer('system', () => system.stop());
   const sources = createSources(config, base, logger);
   const catalog = createCatalog({ sources, cache: base.cache, clock: systemClock, logger, machineMemory: system.machineMemory });
