@@ -52,7 +52,7 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
   async *stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): AsyncGenerator<ChatStreamEvent, void, undefined> {
     let position = parseAfter(after);
     const { id, deploymentId } = await this.#find(messageId, principal);
-    yield { type: 'start', messageId: id, deploymentId, index: position + 1 };
+    yield { type: 'start', messageId: id, deploymentId, index: position };
     while (isLive(signal)) {
       if (await this.#isStreamed(id)) {
         for await (const entry of this.#deps.tokenStream.read(id, position, signal)) {

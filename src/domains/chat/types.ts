@@ -80,6 +80,7 @@ export type SentMessage = { session: ChatSessionView; userMessage: ChatMessageVi
 
 /** What `chatStream` and `/ws/chat/stream` send for one answer. */
 export type ChatStreamEvent =
+  /** `index`: the last piece that the reader has already, -1 for none; so every event's index may be sent as `after`. */
   | { type: 'start'; messageId: string; deploymentId: string | null; index: number }
   | { type: 'token'; messageId: string; deploymentId: string | null; index: number; text: string }
   | {

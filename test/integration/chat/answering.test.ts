@@ -110,7 +110,7 @@ describe('an answer', () => {
         if (position === dropAfter) break;
       }
       const rest = await collect(world.chat.stream(id, position, anna, never));
-      expect(rest[0]).toMatchObject({ type: 'start', index: position + 1 });
+      expect(rest[0]).toMatchObject({ type: 'start', index: position });
       assertGapless(rest, position);
       return seen.join('') + textOf(rest);
     });
