@@ -19,12 +19,15 @@ export function createKeyWatch({ events, access, logger }: KeyWatchOptions): Key
   const watchers = new Map<string, Set<Watcher>>();
   const closing = new AbortController();
 
-  async function check(keyId: string): Promise<void> {
-    const list = [...(watchers.get(keyId) ?? [])];
-    const [first] = list;
-    if (!first || (await access.recheck(first.principal)) !== null) return;
+  function end(keyId: string): void {
+    const list = watchers.get(keyId) ?? [];
     watchers.delete(keyId);
     for (const { revoked } of list) revoked();
+  }
+
+  async function check(keyId: string): Promise<void> {
+    const [first] = watchers.get(keyId) ?? [];
+    if (first && (await access.recheck(first.principal)) === null) end(keyId);
   }
 
   const checkSafely = async (keyId: string): Promise<void> => {
@@ -40,7 +43,9 @@ export function createKeyWatch({ events, access, logger }: KeyWatchOptions): Key
   };
   async function follow(): Promise<void> {
     for await (const delivery of events.subscribe('access.key_changed', { delivery: 'latest' }, closing.signal)) {
-      await (delivery.type === 'resync' ? checkAll() : checkSafely(delivery.payload.keyId));
+      if (delivery.type === 'resync') await checkAll();
+      // Revoked or given a new secret: nobody can tell which sockets hold the old one, so all come back with the new.
+      else end(delivery.payload.keyId);
     }
   }
 

@@ -7,14 +7,11 @@ type StreamEvent = ChatStreamSubscription['chatStream'];
 export type ChatObject = Readonly<Record<string, unknown>> & { type: 'start' | 'token' | 'end' | 'error'; index: number };
 
 /** Whose request it is, and the last piece that the reader has. */
-export type Reader = { requestId: string | null; after: number };
-
 /** The objects that one event of an answer becomes; the end of a failed answer is told by `error`, then by `end`. */
-export function toChatObjects(event: StreamEvent, { requestId, after }: Reader): ChatObject[] {
+export function toChatObjects(event: StreamEvent, requestId: string | null): ChatObject[] {
   const { messageId, deploymentId, index } = event;
   const place = { request_id: requestId, message_id: messageId, deployment_id: deploymentId };
-  // A start says which piece the reader has already, so that every object's index is good as `after`.
-  if (event.type === 'START') return [{ type: 'start', ...place, index: after }];
+  if (event.type === 'START') return [{ type: 'start', ...place, index }];
   if (event.type === 'TOKEN') return [{ type: 'token', ...place, index, text: event.text ?? '' }];
   const usage = event.usage && toRestJson(event.usage);
   const end: ChatObject = { type: 'end', ...place, index, usage, finish_reason: event.finishReason?.toLowerCase() ?? null };

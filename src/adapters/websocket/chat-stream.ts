@@ -110,7 +110,7 @@ class ChatSocket {
     const { connection, logger } = this.#socket;
     try {
       for await (const { chatStream } of events) {
-        for (const object of toChatObjects(chatStream, follow)) await connection.send(object);
+        for (const object of toChatObjects(chatStream, follow.requestId)) await connection.send(object);
       }
     } catch (error) {
       if (connection.signal.aborted) return;

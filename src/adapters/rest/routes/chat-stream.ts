@@ -66,7 +66,7 @@ async function pump(stream: EventStream, { place, events }: Source, exchange: St
   const { requestId, signal, logger } = exchange;
   try {
     for await (const { chatStream } of events) {
-      for (const object of toChatObjects(chatStream, { requestId, after: place.after })) await stream.send({ id: `${place.messageId}:${object.index}`, data: object });
+      for (const object of toChatObjects(chatStream, requestId)) await stream.send({ id: `${place.messageId}:${object.index}`, data: object });
     }
   } catch (error) {
     signal.throwIfAborted();
