@@ -69,8 +69,8 @@ export async function openRoom(options: RoomOptions): Promise<TestRoom> {
   const source = options.wrapSource?.(hubSource) ?? hubSource;
   const sources = new Map([[source.id, source]]);
   const cache = createMemoryCache(systemClock);
-  const machineMemory = () => Promise.resolve({ availableBytes: 64 * 1024 ** 3, totalBytes: 64 * 1024 ** 3 });
-  const catalog = createCatalog({ sources, cache, clock: systemClock, logger, machineMemory } as unknown as Parameters<typeof createCatalog>[0]);
+  const machineMemory = () => ({ availableBytes: 64 * 1024 ** 3, gpuFreeBytes: null });
+  const catalog = createCatalog({ sources, cache, clock: systemClock, logger, machineMemory });
   const events = new InProcessEventBus({ clock: systemClock });
   const jobs = new PgBossQueue({ database: { type: 'url', url: databaseUrl }, logger, soleWorker: true });
   const config: DownloadsConfig = {

@@ -103,6 +103,9 @@ export class PartFile {
     await this.#saving;
     try {
       if (this.#unsaved > 0 && this.#failure === undefined) await this.#save();
+    } catch (error) {
+      // A full disk takes no map either; what ended the transfer is most likely the same.
+      throw toStorageError(error, this.#options.identity.sizeBytes - this.map.doneBytes);
     } finally {
       await this.#handle.close();
     }
