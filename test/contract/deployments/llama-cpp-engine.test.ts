@@ -150,7 +150,9 @@ describe('an engine with a model that tells a story', () => {
     const big = 'x'.repeat(8 * 1024 * 1024 + 1);
     expect(await statusOf(post(engine, chat, big))).toBe(413);
     const headers = { authorization: `Bearer ${engine.secret}` };
-    const untold = fetch(`http://127.0.0.1:${engine.port}${chat}`, { method: 'POST', duplex: 'half', body: new Blob([big]).stream(), headers });
+    // `duplex` is Node's own and missing from the type.
+    const init = { method: 'POST', duplex: 'half', body: new Blob([big]).stream(), headers } as RequestInit;
+    const untold = fetch(`http://127.0.0.1:${engine.port}${chat}`, init);
     expect(await statusOf(untold)).toBe(413);
   });
 
