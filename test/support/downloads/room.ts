@@ -56,7 +56,8 @@ export type RoomOptions = {
   logger?: Logger;
   config?: Partial<DownloadsConfig>;
   deps?: Partial<DownloadsDeps>;
-  wrapSource?: (source: ModelSource) => ModelSource;
+  /** In place of the Hub. */
+  source?: ModelSource;
 };
 
 export const never = new AbortController().signal;
@@ -65,8 +66,7 @@ export const never = new AbortController().signal;
 export async function openRoom(options: RoomOptions): Promise<TestRoom> {
   const { orm, databaseUrl, folder, endpoint, token, logger = silentLogger } = options;
   const http = createOutgoingHttp({ userAgent: 'llm-manager/test' });
-  const hubSource = createHuggingFaceSource({ http: http.request, clock: systemClock, logger, endpoint, token });
-  const source = options.wrapSource?.(hubSource) ?? hubSource;
+  const source = options.source ?? createHuggingFaceSource({ http: http.request, clock: systemClock, logger, endpoint, token });
   const sources = new Map([[source.id, source]]);
   const cache = createMemoryCache(systemClock);
   const machineMemory = () => ({ availableBytes: 64 * 1024 ** 3, gpuFreeBytes: null });
