@@ -20,5 +20,5 @@ export async function lookUpModel(catalog: Catalog, model: { modelId: string; re
 export function sourceOf(sources: Sources, ref: ModelRef): ModelSource {
   const source = sources.get(ref.source);
   if (source) return source;
-  throw new AppError('UNSUPPORTED_MODEL', `There is no source named ${ref.source} here.`);
+  throw new AppError('MODEL_NOT_FOUND', `There is no source named ${ref.source} here.`);
 }

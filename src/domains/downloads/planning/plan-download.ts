@@ -28,6 +28,7 @@ export type DownloadPlan = {
 };
 
 const filesMax = 2_000;
+const variantNameMax = 200;
 
 /**
  * Which files of the model a request means, pinned. Throws VALIDATION_FAILED (no such variant, a pattern that means
@@ -35,6 +36,8 @@ const filesMax = 2_000;
  */
 export function planDownload(detail: ModelDetail, selection: Selection): DownloadPlan {
   const chosen = chooseVariant(detail, selection);
+  // Such a name is no quantisation's, and would not fit where it is stored.
+  if (chosen && chosen.name.length > variantNameMax) throw new AppError('UNSUPPORTED_MODEL', 'The name of this variant is too long to be real; name its files instead.');
   const files = selectFiles(detail, selection, chosen);
   if (files.length === 0) throw validationFailed([{ field: selection.include ? 'include' : 'exclude', message: 'leaves no file of this model' }]);
   if (files.length > filesMax) throw new AppError('UNSUPPORTED_MODEL', `The selection has ${files.length} files; at most ${filesMax} are fetched as one.`);
@@ -63,11 +66,16 @@ export function hashOf(parts: readonly (string | null)[]): string {
 
 const patternsMax = 64;
 
+/** The database takes neither NUL nor half a character; no path has one. */
+function isStorable(text: string): boolean {
+  return !text.includes('\0') && text.isWellFormed();
+}
+
 /** What is wrong with the patterns of a request, before the model is looked at. */
 export function patternFaults(field: 'include' | 'exclude', patterns: readonly string[] | null): FieldFault[] {
   if (patterns === null) return [];
   if (patterns.length > patternsMax) return [{ field, message: `has more than ${patternsMax} patterns` }];
-  return patterns.flatMap((pattern, index) => (parseGlob(pattern) ? [] : [{ field: `${field}.${index}`, message: 'is not a glob pattern' }]));
+  return patterns.flatMap((pattern, index) => (isStorable(pattern) && parseGlob(pattern) ? [] : [{ field: `${field}.${index}`, message: 'is not a glob pattern' }]));
 }
 
 function globsOf(patterns: readonly string[] | null): readonly Glob[] | null {
