@@ -49,6 +49,8 @@ export type App = {
   start(signal: AbortSignal): Promise<StartedApp>;
   /** Ends everything in reverse order; answers whether that went without a fault. */
   stop(): Promise<boolean>;
+  /** A stop, running or to come, waits for no answer any more. */
+  hurry(): void;
 };
 
 /** Running answers get this long. */
@@ -71,6 +73,7 @@ export function createApp(options: AppOptions): App {
   return {
     start: (signal) => start(options, runner, signal),
     stop: () => runner.stop(stopDeadlineMs),
+    hurry: () => runner.hurry(),
   };
 }
 
@@ -123,15 +126,14 @@ async function openFoundation({ config, logger, version }: AppOptions, runner: R
   runner.defer('database', (deadline) => database.stop(deadline));
   const cache = createMemoryCache(systemClock);
   runner.defer('cache', () => cache.close());
-  const http = createOutgoingHttp({ userAgent: `llm-manager/${version}` });
+  const http = createOutgoingHttp({ userAgent: userAgentOf(version) });
   runner.defer('outgoing HTTP', () => http.close());
   const inference = createStreamingHttp();
   runner.defer('inference HTTP', () => inference.close());
   const events = new InProcessEventBus({ clock: systemClock });
   runner.defer('events', () => events.close());
   const tokenStream = new MemoryTokenStream({ clock: systemClock });
-  // An embedded database has this one service: what a killed predecessor held is free at once.
-  const jobs = new PgBossQueue({ database: database.access, logger, soleWorker: database.kind !== 'postgresql' });
+  const jobs = new PgBossQueue({ database: database.access, logger, soleWorker: isSoleWorker(database) });
   runner.defer('jobs', (deadline) => jobs.stop(deadline));
   const metrics: Metrics = createMetrics(version);
   return { folder, database, cache, http: http.request, inference: inference.request, events, tokenStream, jobs, metrics, startedAt: new Date() };
@@ -139,7 +141,11 @@ async function openFoundation({ config, logger, version }: AppOptions, runner: R
 
 type Rooms = { access: AccessModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom };
 
-function createRooms({ config, logger }: AppOptions, base: Foundation, runner: Runner): Rooms {
+/** An embedded database has this one service: what a killed predecessor held is free at once. */
+const isSoleWorker = ({ kind }: Database): boolean => kind !== 'postgresql';
+const userAgentOf = (version: string): string => `llm-manager/${version}`;
+
+function createRooms({ config, logger, version }: AppOptions, base: Foundation, runner: Runner): Rooms {
   const { database, events, jobs, folder, inference, tokenStream } = base;
   const common = { em: database.orm.em, events, clock: systemClock, logger };
   const access = createAccess(common);
@@ -161,6 +167,8 @@ function createRooms({ config, logger }: AppOptions, base: Foundation, runner: R
     catalog,
     sources,
     jobs,
+    soleWorker: isSoleWorker(database),
+    userAgent: userAgentOf(version),
     isModelInUse: (installedModelId: string) => deployments.deployments.usesInstalledModel(installedModelId),
     config: {
       parallel: config.downloads.parallel,
