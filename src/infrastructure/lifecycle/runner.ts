@@ -1,3 +1,4 @@
+import { StopReason } from '../../shared/abort.ts';
 import type { Logger } from '../../shared/logger.ts';
 
 /** Ends one thing. The signal aborts at the deadline of the whole shutdown. */
@@ -10,6 +11,7 @@ export type Close = (signal: AbortSignal) => Promise<void> | void;
 export class Runner {
   readonly #closers: { name: string; close: Close }[] = [];
   readonly #logger: Logger;
+  readonly #hurried = new AbortController();
   #stopping: Promise<boolean> | null = null;
 
   constructor(logger: Logger) {
@@ -22,8 +24,13 @@ export class Runner {
 
   /** Answers whether everything ended without a fault; a second call joins the first. */
   async stop(deadlineMs: number): Promise<boolean> {
-    this.#stopping ??= this.#closeAll(AbortSignal.timeout(deadlineMs));
+    this.#stopping ??= this.#closeAll(AbortSignal.any([AbortSignal.timeout(deadlineMs), this.#hurried.signal]));
     return await this.#stopping;
+  }
+
+  /** Brings the deadline of a stop, running or to come, to now. */
+  hurry(): void {
+    this.#hurried.abort(new StopReason('shutdown'));
   }
 
   async #closeAll(signal: AbortSignal): Promise<boolean> {

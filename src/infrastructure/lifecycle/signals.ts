@@ -1,24 +1,53 @@
 /** What a shell expects of a program that a signal ended: 128 + SIGINT. */
 export const interruptedExitCode = 130;
 
+/** SIGHUP: the terminal was closed. Node ignores `nohup`, so without this it would end us in the middle of everything. */
+const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+export type StopHandlers = { first: (signal: NodeJS.Signals) => void; second: () => void };
+
 /**
- * The first SIGINT or SIGTERM calls `first`, the next one `second`. Returns a function that lets go of the signals.
- * npm passes a terminal's Ctrl-C on although the terminal has sent it to the whole group already, so the same signal
- * within `echoMs` is the same keystroke.
+ * Listens for the signals that end the process from its construction on; those that come before there are handlers
+ * wait for them. The first calls `first`, the next one `second`. npm passes a terminal's Ctrl-C on although the
+ * terminal has sent it to the whole group already, so a signal within `echoMs` of the first is the same keystroke.
  */
-export function onStopSignals(first: (signal: NodeJS.Signals) => void, second: () => void, echoMs = 100): () => void {
-  const signals = ['SIGINT', 'SIGTERM'] as const;
-  let firstAt: number | null = null;
-  const listener = (signal: NodeJS.Signals): void => {
-    if (firstAt === null) {
-      firstAt = performance.now();
-      first(signal);
-    } else if (performance.now() - firstAt > echoMs) {
-      second();
+export class StopSignals {
+  readonly #echoMs: number;
+  readonly #listener = (signal: NodeJS.Signals): void => this.#receive(signal);
+  #handlers: StopHandlers | null = null;
+  #first: { signal: NodeJS.Signals; at: number } | null = null;
+  #hasSecond = false;
+
+  constructor(echoMs = 100) {
+    this.#echoMs = echoMs;
+    for (const name of names) process.on(name, this.#listener);
+  }
+
+  handle(handlers: StopHandlers): void {
+    this.#handlers = handlers;
+    if (this.#first) handlers.first(this.#first.signal);
+    if (this.#hasSecond) handlers.second();
+  }
+
+  /** Lets go of the signals. */
+  close(): void {
+    for (const name of names) process.off(name, this.#listener);
+  }
+
+  #receive(signal: NodeJS.Signals): void {
+    if (this.#first === null) {
+      this.#first = { signal, at: performance.now() };
+      this.#handlers?.first(signal);
+    } else if (!this.#hasSecond && performance.now() - this.#first.at > this.#echoMs) {
+      this.#hasSecond = true;
+      this.#handlers?.second();
     }
-  };
-  for (const signal of signals) process.on(signal, listener);
-  return () => {
-    for (const signal of signals) process.off(signal, listener);
-  };
+  }
+}
+
+/** `StopSignals` for those that need not listen earlier; returns a function that lets go of the signals. */
+export function onStopSignals(first: StopHandlers['first'], second: StopHandlers['second'], echoMs?: number): () => void {
+  const signals = new StopSignals(echoMs);
+  signals.handle({ first, second });
+  return () => signals.close();
 }

@@ -1,0 +1,74 @@
+import { isAbort, StopReason } from '../../shared/abort.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { toTerminalText } from '../logging/safe-text.ts';
+import { interruptedExitCode, type StopSignals } from './signals.ts';
+
+/** Something that runs until it is stopped. */
+export type LongRunning<Started> = {
+  start(signal: AbortSignal): Promise<Started>;
+  /** Answers whether everything ended without a fault. */
+  stop(): Promise<boolean>;
+  /** A stop, running or to come, waits for nobody any more. */
+  hurry(): void;
+};
+
+export type ProcessLifeOptions<Started> = { logger: Logger; signals: StopSignals; onStarted: (started: Started) => void };
+
+const exitCodes = { done: 0, failed: 1 } as const;
+/** A second signal ends the process at once; children and the database get this long to be ended by it. */
+const hurryMs = 2_000;
+
+/**
+ * Whoever read our output may be gone (a closed terminal, `| head`): that ends what is printed, not what runs. Without
+ * a listener the failed write would end the process, and leave its database behind.
+ */
+export function keepOutputHarmless(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+}
+
+/** Starts, waits for a signal, stops; answers the process's exit code. */
+export async function runUntilStopped<Started>(service: LongRunning<Started>, options: ProcessLifeOptions<Started>): Promise<number> {
+  const { logger, onStarted } = options;
+  const stopping = new AbortController();
+  let forced: number | null = null;
+  const { promise: stopped, resolve } = Promise.withResolvers<undefined>();
+  const stop = (): void => {
+    stopping.abort(new StopReason('shutdown'));
+    resolve(undefined);
+  };
+  const force = (exitCode: number): void => {
+    forced ??= exitCode;
+    service.hurry();
+    stop();
+    setTimeout(() => process.exit(exitCode), hurryMs);
+  };
+  listen(options, stop, force);
+  try {
+    onStarted(await service.start(stopping.signal));
+    await stopped;
+    const isClean = await service.stop();
+    return forced ?? (isClean ? exitCodes.done : exitCodes.failed);
+  } catch (error) {
+    await service.stop();
+    if (stopping.signal.aborted && isAbort(error)) return forced ?? exitCodes.done;
+    logger.debug({ err: error }, 'start failed');
+    process.stderr.write(`llm-manager: ${toTerminalText(error instanceof Error ? error.message : String(error))}\n`);
+    return exitCodes.failed;
+  }
+}
+
+function listen({ logger, signals }: Pick<ProcessLifeOptions<unknown>, 'logger' | 'signals'>, stop: () => void, force: (exitCode: number) => void): void {
+  signals.handle({
+    first: (signal) => {
+      logger.info({ signal }, 'stopping: no new work, running answers get 30 s; the same signal again ends at once');
+      stop();
+    },
+    second: () => force(interruptedExitCode),
+  });
+  // Nobody knows what such a fault has left half done: end, but take engines and database along.
+  process.on('uncaughtException', (error) => {
+    logger.error({ err: error }, 'an unexpected fault ends the service');
+    process.stderr.write(`llm-manager: an unexpected fault ends the service: ${toTerminalText(String(error))}\n`);
+    force(exitCodes.failed);
+  });
+}
