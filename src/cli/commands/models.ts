@@ -1,0 +1,107 @@
+import {
+  DeleteInstalledModelDocument,
+  ModelInfoDocument,
+  SearchModelsDocument,
+  type ModelFormat,
+  type ModelInfoQuery,
+  type ModelSort,
+} from '../../../schema/generated/graphql.ts';
+import { AppError } from '../../shared/errors.ts';
+import { toList, toRestJson } from '../../shared/json-view.ts';
+import type { Handler } from '../context.ts';
+import { enumFlag, numberFlag, textFlag } from '../flags.ts';
+import { bytes, columns, count, text, time, word } from '../format.ts';
+import { collect, isMeant, isVariant, listInstalled } from '../lookup.ts';
+import type { Output } from '../output.ts';
+import { accept, type ServiceClient } from '../service-client.ts';
+
+const sorts = ['RELEVANCE', 'DOWNLOADS', 'LIKES', 'UPDATED', 'CREATED', 'TRENDING', 'NAME', 'SIZE'] as const satisfies readonly ModelSort[];
+const formats = ['GGUF', 'MLX', 'ONNX', 'OTHER', 'PYTORCH', 'SAFETENSORS'] as const satisfies readonly ModelFormat[];
+
+export type Model = NonNullable<ModelInfoQuery['model']>;
+
+export const search: Handler = async ({ output, signal, flags, connect }, words) => {
+  const client = await connect();
+  const limit = numberFlag(flags, 'limit') ?? 20;
+  const variables = {
+    query: words.join(' '),
+    source: textFlag(flags, 'source') ?? null,
+    category: textFlag(flags, 'category') ?? null,
+    sort: enumFlag(flags, 'sort', sorts) ?? null,
+    format: enumFlag(flags, 'format', formats) ?? null,
+  };
+  let sources: readonly { source: string; status: string; error: { message: string } | null }[] = [];
+  const found = await collect(async (first, after) => {
+    const { models } = await client.execute(SearchModelsDocument, { ...variables, first, after }, signal);
+    sources = models.sources;
+    return models;
+  }, limit);
+  output.data({ ...toList(found), sources: sources.map((source) => toRestJson(source)) });
+  columns(output, ['MODEL', 'SIZE', 'PARAMETERS', 'DOWNLOADS', 'FORMATS', ''], found.items.map((model) => [
+    model.id, bytes(model.sizeBytes), count(model.parameters), count(model.downloads), word(model.formats.join(', ')), model.installed ? 'installed' : model.gated ? 'gated' : '',
+  ]));
+  for (const { source, status, error } of sources) if (status !== 'OK') output.note(`${source}: ${word(status)}${error ? `: ${error.message}` : ''}`);
+  if (found.items.length === 0) output.note('Nothing was found.');
+  return undefined;
+};
+
+export async function getModel(client: ServiceClient, id: string, signal: AbortSignal): Promise<Model> {
+  const { model } = await client.execute(ModelInfoDocument, { id }, signal);
+  if (!model) throw new AppError('MODEL_NOT_FOUND', `There is no model ${id}; "llm-manager search" finds models.`);
+  return model;
+}
+
+function showModel(output: Output, model: Model): void {
+  const facts: [string, string][] = [
+    ['name', model.displayName],
+    ['author', text(model.author)],
+    ['licence', text(model.license)],
+    ['parameters', count(model.parameters)],
+    ['context', count(model.contextLength)],
+    ['architecture', text(model.architecture)],
+    ['updated', time(model.updatedAt)],
+    ['security', word(model.securityStatus)],
+    ['access', model.gated ? 'must be asked for at its source' : 'open'],
+    ['page', text(model.url)],
+  ];
+  output.line(output.style('bold', model.id));
+  for (const [name, value] of facts) output.line(`  ${name.padEnd(14)}${value}`);
+  if (model.description) output.line(`\n${model.description}`);
+  if (!model.variants?.length) return;
+  output.line();
+  columns(output, ['VARIANT', 'SIZE', 'HERE', ''], model.variants.map((variant) => [
+    `${variant.name}${variant.recommended ? ' *' : ''}`,
+    bytes(variant.sizeBytes),
+    variant.fit ? `${word(variant.fit.verdict)}: ${variant.fit.reason}` : '-',
+    model.installedVariants.some((installed) => installed.variant === variant.name) ? 'installed' : '',
+  ]));
+}
+
+export const info: Handler = async ({ output, signal, connect }, [id = '']) => {
+  const model = await getModel(await connect(), id, signal);
+  output.data({ model: toRestJson(model) });
+  if (!output.json) showModel(output, model);
+  return undefined;
+};
+
+export const ls: Handler = async ({ output, signal, connect }) => {
+  const installed = await listInstalled(await connect(), signal);
+  output.data(toList(installed));
+  columns(output, ['MODEL', 'VARIANT', 'SIZE', 'STATE', 'INSTALLED', 'LAST USED'], installed.items.map((model) => [
+    model.modelId, text(model.variant), bytes(model.sizeBytes), word(model.verification), time(model.installedAt), time(model.lastUsedAt),
+  ]));
+  return undefined;
+};
+
+export const rm: Handler = async ({ output, signal, flags, connect }, [id = '']) => {
+  const client = await connect();
+  const variant = textFlag(flags, 'variant');
+  const meant = (await listInstalled(client, signal)).items.filter((model) => (isMeant(id, model.modelId) || model.installedModelId === id) && isVariant(variant, model.variant));
+  if (meant.length === 0) throw new AppError('MODEL_NOT_FOUND', `${variant === undefined ? id : `${id} ${variant}`} is not installed; "llm-manager ls" lists what is.`);
+  for (const { installedModelId, modelId, variant: name, sizeBytes } of meant) {
+    accept((await client.execute(DeleteInstalledModelDocument, { input: { installedModelId } }, signal)).deleteInstalledModel);
+    output.note(`removed ${modelId} ${name ?? ''} (${bytes(sizeBytes)})`);
+  }
+  output.data({ removed: meant.map((model) => toRestJson(model)) });
+  return undefined;
+};

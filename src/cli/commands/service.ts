@@ -1,0 +1,102 @@
+import {
+  CreateApiKeyDocument,
+  GetServerInfoDocument,
+  GetStorageDocument,
+  ListApiKeysDocument,
+  ListDownloadsDocument,
+  RevokeApiKeyDocument,
+  RotateApiKeyDocument,
+  SystemResourcesNowDocument,
+  type ApiKeyFieldsFragment,
+  type Role,
+} from '../../../schema/generated/graphql.ts';
+import { toRestJson } from '../../shared/json-view.ts';
+import type { Handler } from '../context.ts';
+import { wrongUsage } from '../failure.ts';
+import { enumFlag, listFlag, textFlag } from '../flags.ts';
+import { bytes, columns, duration, text, time, word } from '../format.ts';
+import { listDeployments } from '../lookup.ts';
+import type { Output } from '../output.ts';
+import { accept } from '../service-client.ts';
+
+const roles = ['ADMIN', 'OPERATOR', 'USER', 'VIEWER'] as const satisfies readonly Role[];
+
+export const keys: Handler = async ({ output, signal, connect }) => {
+  const { apiKeys } = await (await connect()).execute(ListApiKeysDocument, {}, signal);
+  output.data({ items: apiKeys.map((key) => toRestJson(key)) });
+  columns(output, ['KEY', 'NAME', 'OWNER', 'ROLE', 'BEGINS', 'LAST USED', 'STATE'], apiKeys.map((key) => [
+    key.keyId, key.name, key.owner, word(key.role), key.prefix, time(key.lastUsedAt), key.revokedAt ? 'revoked' : key.expiresAt ? `until ${time(key.expiresAt)}` : 'good',
+  ]));
+  return undefined;
+};
+
+function showSecret(output: Output, key: ApiKeyFieldsFragment, secret: string): void {
+  output.note(`${key.name} (${word(key.role)}, ${key.keyId}); the key is shown this once:`);
+  output.data({ key: toRestJson(key), secret });
+  output.line(secret);
+}
+
+export const createKey: Handler = async ({ output, signal, flags, connect }, [name = '']) => {
+  const expires = textFlag(flags, 'expires');
+  const expiresAt = expires === undefined ? null : new Date(expires);
+  if (expiresAt && Number.isNaN(expiresAt.getTime())) throw wrongUsage(`--expires: must be a time such as 2030-01-31 or 2030-01-31T12:00:00Z, not ${expires ?? ''}`);
+  const input = {
+    name,
+    owner: textFlag(flags, 'owner') ?? name,
+    role: enumFlag(flags, 'role', roles) ?? ('USER' as const),
+    scopes: listFlag(flags, 'scope') ?? null,
+    expiresAt: expiresAt?.toISOString() ?? null,
+  };
+  const client = await connect();
+  const { key, secret } = accept((await client.execute(CreateApiKeyDocument, { input }, signal)).createApiKey);
+  showSecret(output, key, secret);
+  return undefined;
+};
+
+export const revokeKey: Handler = async ({ output, signal, connect }, [keyId = '']) => {
+  const client = await connect();
+  const { key } = accept((await client.execute(RevokeApiKeyDocument, { input: { keyId } }, signal)).revokeApiKey);
+  output.data({ key: toRestJson(key) });
+  output.line(`${key.keyId}  ${key.name}  revoked`);
+  return undefined;
+};
+
+export const rotateKey: Handler = async ({ output, signal, connect }, [keyId = '']) => {
+  const client = await connect();
+  const { key, secret } = accept((await client.execute(RotateApiKeyDocument, { input: { keyId } }, signal)).rotateApiKey);
+  showSecret(output, key, secret);
+  return undefined;
+};
+
+export const status: Handler = async ({ output, signal, connect }) => {
+  const client = await connect();
+  const [{ serverInfo }, { resources }, { storage }, deployments, { downloadTasks }] = await Promise.all([
+    client.execute(GetServerInfoDocument, {}, signal),
+    client.execute(SystemResourcesNowDocument, {}, signal),
+    client.execute(GetStorageDocument, {}, signal),
+    listDeployments(client, {}, signal),
+    client.execute(ListDownloadsDocument, { status: 'RUNNING', first: 100 }, signal),
+  ]);
+  const running = deployments.items.filter((deployment) => deployment.status === 'RUNNING');
+  output.data({
+    url: client.url,
+    server: toRestJson(serverInfo),
+    resources: toRestJson(resources),
+    storage: toRestJson(storage),
+    deployments: { total: deployments.items.length, running: running.length },
+    downloads: { running: downloadTasks.items.length },
+  });
+  const { memory, cpu, gpus, process: self } = resources;
+  const facts: [string, string][] = [
+    ['service', `llm-manager ${serverInfo.version} at ${client.url} (process ${self.pid}, up ${duration(self.uptimeSeconds)})`],
+    ['database', text(serverInfo.database)],
+    ['events', text(serverInfo.events)],
+    ['machine', `${serverInfo.platform}, ${cpu.cores} cores at ${Math.round(cpu.percent)} %, ${bytes(memory.availableBytes)} of ${bytes(memory.totalBytes)} memory free`],
+    ...gpus.map((gpu): [string, string] => ['gpu', `${gpu.name}, ${bytes(gpu.memoryTotalBytes - gpu.memoryUsedBytes)} of ${bytes(gpu.memoryTotalBytes)} free`]),
+    ...storage.volumes.map((volume): [string, string] => [word(volume.purpose), `${bytes(volume.freeBytes)} free at ${volume.path}`]),
+    ['deployments', `${running.length} of ${deployments.items.length} running${running.length > 0 ? `: ${running.map(({ name }) => name).join(', ')}` : ''}`],
+    ['downloads', `${downloadTasks.items.length} running`],
+  ];
+  for (const [name, value] of facts) output.line(`${name.padEnd(13)}${value}`);
+  return undefined;
+};

@@ -1,0 +1,97 @@
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { once } from 'node:events';
+import type { Config } from '../../infrastructure/config/config.ts';
+import type { ServerInfo } from '../../infrastructure/data-folder/folder-files.ts';
+import { fault, ok, reasonOf, warning, type Check } from './check.ts';
+
+/** Long enough for a slow line, short enough for somebody who waits. */
+const timeoutMs = 5_000;
+
+type Site = { name: string; url: string; isNeeded: boolean; cure: string };
+
+async function checkSite({ name, url, isNeeded, cure }: Site, signal: AbortSignal): Promise<Check> {
+  const bad = isNeeded ? fault : warning;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) });
+    await response.body?.cancel();
+    return response.status >= 500 ? bad(name, `${url} answers with ${response.status}`, 'Wait: the fault is on its side.') : ok(name, url);
+  } catch (error) {
+    signal.throwIfAborted();
+    return bad(name, `${url} is not reachable (${reasonOf(error)})`, cure);
+  }
+}
+
+/** Only the services that models come from; the Ollama server is something that one may have. */
+export async function checkSites({ sources }: Config, signal: AbortSignal): Promise<Check[]> {
+  const { huggingface, ollama } = sources;
+  const online = 'Check the network, a proxy or a firewall';
+  const sites: Site[] = [
+    { name: 'Hugging Face Hub', url: new URL('/api/models?limit=1', huggingface.endpoint).href, isNeeded: true, cure: `${online}, or set HF_ENDPOINT to a mirror.` },
+    { name: 'Ollama library', url: ollama.library, isNeeded: true, cure: `${online}, or set LLM_MANAGER_OLLAMA_LIBRARY.` },
+    { name: 'Ollama registry', url: new URL('/v2/', ollama.registry).href, isNeeded: true, cure: `${online}, or set LLM_MANAGER_OLLAMA_REGISTRY.` },
+    { name: 'Ollama server', url: new URL('/api/version', ollama.host).href, isNeeded: false, cure: 'Only deployments on Ollama need it: start it with "ollama serve", or set OLLAMA_HOST.' },
+  ];
+  return await Promise.all(sites.map((site) => checkSite(site, signal)));
+}
+
+async function ask(socket: Socket, question: Buffer, signal: AbortSignal): Promise<Buffer> {
+  try {
+    socket.write(question);
+    const [answer] = (await once(socket, 'data', { signal })) as [Buffer];
+    return answer;
+  } finally {
+    socket.destroy();
+  }
+}
+
+function withTimeout(signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+}
+
+/** SSLRequest of PostgreSQL's protocol, to which every server answers S or N before anybody logs in. */
+const sslRequest = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+
+export async function checkPostgresql({ database }: Config, signal: AbortSignal): Promise<Check> {
+  if (database.kind !== 'postgresql') return ok('database', 'embedded');
+  const url = new URL(database.url.reveal());
+  const address = { host: url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1', port: Number(url.port || 5432) };
+  const place = `${address.host}:${address.port}`;
+  try {
+    const answer = await ask(connectTcp(address), sslRequest, withTimeout(signal));
+    if (/^[SN]$/.test(answer.subarray(0, 1).toString('latin1'))) return ok('database', `PostgreSQL answers at ${place}`);
+    return fault('database', `what answers at ${place} is not PostgreSQL`, 'Check DATABASE_URL.');
+  } catch (error) {
+    signal.throwIfAborted();
+    return fault('database', `PostgreSQL is not reachable at ${place} (${reasonOf(error)})`, 'Start it, or check DATABASE_URL.');
+  }
+}
+
+export async function checkRedis({ redis }: Config, signal: AbortSignal): Promise<Check> {
+  if (redis.kind === 'none') return ok('events', 'in process (no REDIS_URL)');
+  const url = new URL(redis.url.reveal());
+  const address = { host: url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1', port: Number(url.port || 6379) };
+  const place = url.protocol === 'unix:' ? url.pathname : `${address.host}:${address.port}`;
+  try {
+    const socket = url.protocol === 'unix:' ? connectTcp({ path: url.pathname }) : url.protocol === 'rediss:' ? connectTls(address) : connectTcp(address);
+    const answer = (await ask(socket, Buffer.from('PING\r\n'), withTimeout(signal))).toString('latin1');
+    // One that asks for a password has answered all the same.
+    if (/^(\+PONG|-NOAUTH)/.test(answer)) return ok('events', `Redis answers at ${place}`);
+    return fault('events', `what answers at ${place} is not Redis`, 'Check REDIS_URL.');
+  } catch (error) {
+    signal.throwIfAborted();
+    return fault('events', `Redis is not reachable at ${place} (${reasonOf(error)})`, 'Start it, or check REDIS_URL.');
+  }
+}
+
+/** Whether a service that runs is ready; it looks at its database itself. */
+export async function checkReady(server: ServerInfo, signal: AbortSignal): Promise<Check> {
+  try {
+    const response = await fetch(new URL('/ready', server.url), { signal: withTimeout(signal) });
+    await response.body?.cancel();
+    return response.status === 200 ? ok('database', 'answers the service') : fault('database', `the service is not ready (status ${response.status})`, 'Look into the log of the service.');
+  } catch (error) {
+    signal.throwIfAborted();
+    return fault('service', `${server.url} is not reachable (${reasonOf(error)})`, `Look into the log of process ${server.pid}, or end it and start the service again.`);
+  }
+}

@@ -1,0 +1,57 @@
+import type { DownloadTaskFieldsFragment } from '../../schema/generated/graphql.ts';
+import { toTerminalText } from '../infrastructure/logging/safe-text.ts';
+import { bytes, duration, word } from './format.ts';
+import type { Output } from './output.ts';
+
+export type Task = DownloadTaskFieldsFragment;
+
+const barWidth = 24;
+/** In a pipe a line is a line for ever: one for each step of this share, and one for each change of state. */
+const plainStep = 0.1;
+
+/** How far a download is, in one line; the bar comes where it is drawn over. */
+export function progressLine(task: Task, { bar }: { bar: boolean }): string {
+  const { status, progress, totalBytes, downloadedBytes, speedBytesPerSecond, etaSeconds } = task;
+  const percent = `${Math.floor(progress * 100)} %`;
+  const filled = Math.round(progress * barWidth);
+  const parts = [
+    ...(bar ? [`${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)}`] : []),
+    ...(totalBytes === null ? [bytes(downloadedBytes)] : [percent.padStart(5), `${bytes(downloadedBytes)} of ${bytes(totalBytes)}`]),
+    ...(status === 'RUNNING' ? [`${bytes(speedBytesPerSecond)}/s`] : [word(status)]),
+    ...(status === 'RUNNING' && etaSeconds !== null ? [`${duration(etaSeconds)} left`] : []),
+    ...(status === 'QUEUED' && task.queuePosition !== null ? [`place ${task.queuePosition}`] : []),
+    ...(status === 'RETRYING' && task.error ? [task.error.message] : []),
+  ];
+  return toTerminalText(parts.join('  ')).replaceAll(/[\t\n]+/g, ' ');
+}
+
+/** Shows a download while it goes on: one line that is drawn over on a terminal, a few lines in a pipe. */
+export class ProgressView {
+  readonly #output: Output;
+  #shown: { status: string; step: number } | null = null;
+  #isDrawn = false;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  update(task: Task): void {
+    if (this.#output.isLive) {
+      const line = progressLine(task, { bar: true });
+      // A line that wraps cannot be drawn over.
+      this.#output.draw(`\r\u001B[2K${line.slice(0, Math.max(20, this.#output.width - 1))}`);
+      this.#isDrawn = true;
+      return;
+    }
+    const step = Math.floor(task.progress / plainStep);
+    if (this.#shown?.status === task.status && this.#shown.step === step) return;
+    this.#shown = { status: task.status, step };
+    this.#output.note(progressLine(task, { bar: false }));
+  }
+
+  /** Leaves the last line where it stands. */
+  end(): void {
+    if (this.#isDrawn) this.#output.draw('\n');
+    this.#isDrawn = false;
+  }
+}

@@ -1,0 +1,70 @@
+import { createApp, type StartedApp } from '../app.ts';
+import { ConfigError, type Config } from '../infrastructure/config/config.ts';
+import { loadConfig } from '../infrastructure/config/load-config.ts';
+import { keepOutputHarmless, runUntilStopped } from '../infrastructure/lifecycle/process-life.ts';
+import { StopSignals } from '../infrastructure/lifecycle/signals.ts';
+import { createLogger } from '../infrastructure/logging/pino-logger.ts';
+import { toTerminalText } from '../infrastructure/logging/safe-text.ts';
+import type { Logger } from '../shared/logger.ts';
+import { isSet, type Flags } from './flags.ts';
+import { version } from './version.ts';
+
+function banner({ url, dataDir, adminKeyFile, databaseKind }: StartedApp): string {
+  const socket = url.replace(/^http/, 'ws');
+  return [
+    `llm-manager ${version} is ready`,
+    `  GraphiQL    ${url}/graphql`,
+    `  REST docs   ${url}/api/docs`,
+    `  WebSocket   ${socket}/graphql (graphql-transport-ws), ${socket}/ws/...`,
+    `  database    ${databaseKind}`,
+    `  data        ${dataDir}`,
+    `  admin key   ${adminKeyFile}`,
+    '',
+  ].join('\n');
+}
+
+/** Accepted from the first version on, so that a configuration for a later one starts; but never silently. */
+function warnOfUnused(config: Config, logger: Logger): void {
+  const unused = [
+    ...(config.redis.kind === 'redis' ? ['REDIS_URL'] : []),
+    ...(config.plugins.length > 0 ? ['LLM_MANAGER_PLUGINS'] : []),
+    ...(config.downloads.clamd ? ['LLM_MANAGER_CLAMD'] : []),
+    ...(config.deployments.llamaServer.kind === 'path' ? ['LLM_MANAGER_LLAMA_SERVER'] : []),
+    ...(config.deployments.onStop === 'keep' ? ['LLM_MANAGER_ON_STOP=keep'] : []),
+  ];
+  for (const name of unused) logger.warn({ name }, 'is set, but this version does not use it yet');
+}
+
+/** The command that started this service is its reason: without it, it is told to end like by anybody. */
+function endWithParent(): void {
+  const end = (): void => void process.emit('SIGTERM', 'SIGTERM');
+  process.once('disconnect', end);
+  // It was gone before anybody listened.
+  if (!process.connected) end();
+}
+
+/** The service in the foreground, until a signal ends it; `signals` may have listened for a while already. */
+export async function serve(flags: Flags, signals: StopSignals | null): Promise<number> {
+  keepOutputHarmless();
+  let config: Config;
+  try {
+    config = loadConfig({ flags, env: process.env, cwd: process.cwd() });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    for (const fault of error.faults) process.stderr.write(`llm-manager: ${toTerminalText(fault)}\n`);
+    return error.exitCode;
+  }
+  const logger = createLogger({ level: config.log.level, pretty: process.stdout.isTTY, destination: process.stdout });
+  warnOfUnused(config, logger);
+  const isOwned = isSet(flags, 'endsWithParent');
+  const life = runUntilStopped(createApp({ config, logger, version }), {
+    logger,
+    signals: signals ?? new StopSignals(),
+    onStarted: (started) => {
+      process.stdout.write(banner(started));
+      if (isOwned && process.connected) process.send?.({ type: 'ready', url: started.url });
+    },
+  });
+  if (isOwned) endWithParent();
+  return await life;
+}

@@ -1,0 +1,18 @@
+import type { CommandSpec } from '../command-spec.ts';
+
+/** The service itself. */
+export const serviceSpecs: readonly CommandSpec[] = [
+  { usage: 'keys', description: 'the API keys', examples: ['llm-manager keys', 'llm-manager keys create laptop --role operator'], load: async () => (await import('../commands/service.ts')).keys },
+  {
+    usage: 'keys create <name>',
+    description: 'make an API key; it is shown once',
+    options: [['--role <role>', 'admin, operator, user (default) or viewer'], ['--owner <name>', 'whom it belongs to; default: its name'], ['--expires <time>', 'when it stops working; default: never'], ['--scope <scope...>', 'what to narrow it to']],
+    examples: ['llm-manager keys create laptop --role operator', 'llm-manager keys create guest --expires 2030-01-31'],
+    load: async () => (await import('../commands/service.ts')).createKey,
+  },
+  { usage: 'keys revoke <key>', description: 'end an API key at once', examples: ['llm-manager keys revoke <key>'], load: async () => (await import('../commands/service.ts')).revokeKey },
+  { usage: 'keys rotate <key>', description: 'give an API key a new secret', examples: ['llm-manager keys rotate <key>'], load: async () => (await import('../commands/service.ts')).rotateKey },
+  { usage: 'status', description: 'the service that runs, and its machine', examples: ['llm-manager status', 'llm-manager status --json'], load: async () => (await import('../commands/service.ts')).status },
+  { usage: 'doctor', description: 'look for faults of this machine and its settings, and say what to do', examples: ['llm-manager doctor', 'llm-manager doctor --json'], load: async () => (await import('../commands/doctor.ts')).doctor },
+  { usage: 'config', description: 'the effective settings, and where each comes from', examples: ['llm-manager config', 'LLM_MANAGER_PORT=8080 llm-manager config --json'], load: async () => (await import('../commands/config.ts')).config },
+];
