@@ -18,7 +18,7 @@ const forbiddenEnvironment: readonly RegExp[] = [
 ];
 
 /** One line, so that it cannot pose as a second variable where a file of `NAME=value` lines is made of it. */
-const environmentValue = z.string().max(4096).regex(/^[^\0\r\n]*$/, 'must be one line');
+const environmentValue = z.string().max(4096).regex(/^[^\0\r\n]*$/, 'must be one line').refine((text) => text.isWellFormed(), 'must not contain broken characters');
 
 const configSchema = z.strictObject({
   port: z.int().min(0).max(65_535).refine((port) => port === 0 || port >= 1024, 'must be 0 (any free one) or 1024 to 65535').optional(),

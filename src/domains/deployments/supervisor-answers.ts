@@ -25,3 +25,8 @@ export function toTarget({ model, lost, row }: LiveModel): InferenceTarget {
   const { baseUrl, headers, contextSize } = model;
   return { deploymentId: row.id, name: row.name, modelId: row.modelId ?? null, baseUrl, model: model.model, headers, contextSize, lost: lost.signal };
 }
+
+/** Columns of a row whose engine is gone. */
+export const nothingRuns = { endpoint: null, handle: null };
+/** Columns of a row whose curve of restarts begins anew. */
+export const freshCounts = { restarts: 0, recentFailures: [] as readonly string[] };

@@ -13,7 +13,7 @@ import { unknownHealth } from './health.ts';
 import type { LogStore, OpenLog } from './logs/log-store.ts';
 import { decideRestart } from './restart-policy.ts';
 import type { ModelRuntime, RuntimeStart } from './runtime.ts';
-import { failureMessage, notRunning, toTarget, type LiveModel } from './supervisor-answers.ts';
+import { failureMessage, freshCounts, nothingRuns, notRunning, toTarget, type LiveModel } from './supervisor-answers.ts';
 import type { DeploymentHealth, DeploymentUseView, InferenceTarget } from './types.ts';
 
 export type SupervisorDeps = {
@@ -77,12 +77,15 @@ export class Supervisor {
     await this.#commands.run('', async () => {
       this.#wish = 'running';
       this.#asked = true;
+      const anew: StatePatch = { ...freshCounts, error: null, endpoint: null, desiredStatus: 'running' };
       if (this.#loop) {
+        // It has told its end already and is about to be over: the curve starts anew all the same.
+        if ((await this.#change('pending', anew, reason, ['stopped', 'failed'])) !== null) return;
         await this.#deps.repository.patch(this.id, { desiredStatus: 'running' });
         if (this.#retryAtMs !== null) await this.#renew();
         return;
       }
-      await this.#change('pending', { ...freshCounts, error: null, endpoint: null, desiredStatus: 'running' }, reason);
+      await this.#change('pending', anew, reason);
       // A row that a crash left `pending` does not change its state, yet may still have the other wish.
       await this.#deps.repository.patch(this.id, { desiredStatus: 'running' });
       this.#launch();
@@ -335,10 +338,11 @@ export class Supervisor {
     this.#notify();
   }
 
-  async #change(to: DeploymentStatus, patch: StatePatch = {}, reason?: string): Promise<DeploymentStatus | null> {
-    const from = await this.#deps.repository.change({ id: this.id, to, patch, at: this.#deps.clock.now(), ...(reason === undefined ? {} : { reason }) });
-    if (from !== null) this.#publish(to);
-    return from;
+  async #change(to: DeploymentStatus, patch: StatePatch = {}, reason?: string, from?: readonly DeploymentStatus[]): Promise<DeploymentStatus | null> {
+    const at = this.#deps.clock.now();
+    const left = await this.#deps.repository.change({ id: this.id, to, patch, at, ...(reason === undefined ? {} : { reason }), ...(from && { from }) });
+    if (left !== null) this.#publish(to);
+    return left;
   }
 
   #publish(status: DeploymentStatus): void {
@@ -352,6 +356,3 @@ export class Supervisor {
     gate.open();
   }
 }
-
-const nothingRuns = { endpoint: null, handle: null };
-const freshCounts = { restarts: 0, recentFailures: [] as readonly string[] };

@@ -145,6 +145,17 @@ describe('faults', () => {
     expect((await bench.deployments.target(id, never)).lost.aborted).toBe(false);
   });
 
+  it('begins the curve anew for whoever starts it in the moment in which it has failed', async () => {
+    const { id } = await begin({ environment: { MODE: 'refuse' }, restart: { policy: 'never' } });
+    const leaving = new AbortController();
+    for await (const { status } of bench.deployments.watch(id, leaving.signal)) if (status === 'failed') break;
+    const again = await bench.deployments.start({ deploymentId: id, override: [] }, operator, never);
+    expect(again).toMatchObject({ status: 'pending', restarts: 0, error: null });
+    leaving.abort();
+    await bench.deployments.stop(id, never);
+    await bench.reaches(id, 'stopped');
+  });
+
   it('tries after 0, 10, 20, 40 and 80 s, then fails with the last lines and a way back', async () => {
     const { id } = await begin({ environment: { MODE: 'refuse' } });
     for (const seconds of [10, 20, 40, 80]) await bench.clock.passSleepOf(seconds * 1000);

@@ -181,7 +181,8 @@ describe('an outage', () => {
     await expect(fetchFile(job, engine)).rejects.toMatchObject({ code: 'NETWORK_FAILED' });
     fault.remove();
     expect((await fetchFile(job, engine)).sha256).toBe(file.identity.sha256);
-    expect(hub.requests.bytesSentTwice(blob)).toBe(0);
+    // What was handed to a connection that was then cut may never have come.
+    expect(hub.requests.bytesSentTwice(blob)).toBeLessThanOrEqual(MiB);
   });
 });
 

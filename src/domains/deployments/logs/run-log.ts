@@ -54,6 +54,7 @@ export class RunLog {
   #offset = 0;
   #pending: { segment: number; text: string }[] = [];
   #pendingBytes = 0;
+  #newest = '';
   #timer: NodeJS.Timeout | null = null;
   #flushing: Promise<void> = Promise.resolve();
 
@@ -104,7 +105,11 @@ export class RunLog {
     this.#store({ t: this.#options.clock.now().toISOString(), s: 'supervisor', l: 'warn', m: `${lines} lines were left out: more came than are kept.` });
   }
 
-  #store(line: StoredLine): void {
+  #store(given: StoredLine): void {
+    // An engine's line is read a little after it was written: it takes its place behind what came meanwhile, so that
+    // the order of the lines is the order of their times.
+    const line = given.t < this.#newest ? { ...given, t: this.#newest } : given;
+    this.#newest = line.t;
     const text = `${JSON.stringify(line)}\n`;
     const bytes = Buffer.byteLength(text);
     if (this.#pendingBytes + bytes > this.#options.limits.bufferBytes) {
