@@ -93,7 +93,7 @@ export type DeploymentConfigInput = {
   apiKey?: string | null | undefined;
   /** Address of the server, for `remote`. */
   baseUrl?: string | null | undefined;
-  /** Context of each answer, in tokens, 1 to 16,777,216. */
+  /** Context of each answer, in tokens, 64 to 16,777,216. */
   contextSize?: number | null | undefined;
   /** Most processor cores that it may take, 0.01 to 1,024. */
   cpuLimit?: number | null | undefined;
@@ -103,7 +103,7 @@ export type DeploymentConfigInput = {
   extraArgs?: Array<string> | null | undefined;
   /** Graphics cards that it may use, by UUID or number. */
   gpuDevices?: Array<string> | null | undefined;
-  /** Layers on the graphics card, -1 to 100,000; -1 is all. */
+  /** Layers on the graphics card, 0 to 10,000. */
   gpuLayers?: number | null | undefined;
   /** How it is watched. */
   health?: HealthPolicyInput | null | undefined;
@@ -519,7 +519,7 @@ export type RestartDeploymentInput = {
 
 /** What happens when a deployment ends by itself. */
 export type RestartPolicyInput = {
-  /** So many starts in vain and it is given up, 0 to 1,000. */
+  /** So many starts in vain and it is given up, 0 to 100. */
   maxRetries?: number | null | undefined;
   /** When it is started again. */
   policy?: RestartWhen | null | undefined;

@@ -37,7 +37,7 @@ export type HttpServer = {
   close(signal: AbortSignal): Promise<void>;
 };
 
-const requestIdPattern = /^[A-Za-z0-9._-]{8,128}$/;
+const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
 /** A browser's preflight answer may be kept this long. */
 const preflightMaxAgeSeconds = 600;
 

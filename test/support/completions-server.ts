@@ -48,6 +48,11 @@ export async function startCompletionsServer(): Promise<CompletionsServer> {
   const state = { scripts: [] as CompletionScript[], fallback: {} as CompletionScript, choose: null as ((seen: SeenRequest) => CompletionScript) | null, active: 0, abandoned: 0 };
   const requests: SeenRequest[] = [];
   const server = createServer((request, response) => {
+    // What a client asks before it trusts the server.
+    if (request.method === 'GET') {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ object: 'list', data: [{ id: 'scripted', object: 'model' }] }));
+      return;
+    }
     void (async () => {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk as Buffer);

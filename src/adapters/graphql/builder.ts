@@ -9,6 +9,7 @@ import { z } from 'zod';
 import { AppError, validationFailed } from '../../shared/errors.ts';
 import { hasRole, type Role } from '../../shared/principal.ts';
 import type { GraphqlContext } from './context.ts';
+import { decodeGlobalId } from './ids.ts';
 
 type SchemaShape = {
   Context: GraphqlContext;
@@ -32,6 +33,13 @@ function pathOf(path: readonly (PropertyKey | { key: PropertyKey })[] | undefine
   return (path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.') || 'input';
 }
 
+/** A type that there is not is as wrong as text that is no id; without this it would count as a fault of ours. */
+function decodeNodeId(text: string): { typename: string; id: string } {
+  const decoded = decodeGlobalId(text);
+  if (decoded !== null && decoded.id !== '' && builder.configStore.hasConfig(decoded.typename)) return decoded;
+  throw validationFailed([{ field: 'id', message: 'is not a global id' }]);
+}
+
 /** The definitions of the schema; it holds no state of a running service. */
 export const builder = new SchemaBuilder<SchemaShape>({
   defaultFieldNullability: false,
@@ -52,6 +60,7 @@ export const builder = new SchemaBuilder<SchemaShape>({
   complexity: { disabled: true, defaultComplexity: 1, defaultListMultiplier: listMultiplier },
   errors: { defaultTypes: [], directResult: true },
   relay: {
+    decodeGlobalID: (globalId) => decodeNodeId(globalId),
     cursorType: 'String',
     idFieldOptions: { description: 'Global id, for `node`.' },
     nodeTypeOptions: { description: 'Anything that has a global id.' },

@@ -12,7 +12,10 @@ function snakeCase(name: string): string {
 
 /** `input.maxBytesPerSecond` of a document is `max_bytes_per_second` of a REST body. */
 function plainField(field: string): string {
-  return snakeCase(field.replace(/^input\./, ''));
+  const [first = '', ...rest] = field.replace(/^input\./, '').split('.');
+  // Names of environment variables are the caller's own.
+  const isOwn = (at: number): boolean => [first, ...rest][at - 1] === 'environment';
+  return [first, ...rest].map((part, at) => (isOwn(at) ? part : snakeCase(part))).join('.');
 }
 
 function plainValidation(error: AppError): AppError {

@@ -1,6 +1,7 @@
 import { GraphQLError, Kind, type ValueNode } from 'graphql';
 import { modelIdOf, parseModelRef } from '../../domains/catalog/model-ref.ts';
 import { AppError } from '../../shared/errors.ts';
+import { isStorable } from '../../shared/storable.ts';
 
 const digestPattern = /^sha256:[0-9a-f]{64}$/;
 /** Deeper values than this are refused, so that no later walk over one can run out of stack. */
@@ -57,10 +58,17 @@ export function parseModelId(value: unknown): string {
   }
 }
 
+/** The database takes neither NUL nor half a character, as little in JSON as in text. */
+function assertStorable(value: unknown): void {
+  if (typeof value === 'string' && !isStorable(value)) refuse('must not contain NUL or broken characters');
+}
+
 function assertDepth(value: unknown, depth: number): void {
   if (depth > jsonDepthMax) refuse(`must not be nested deeper than ${jsonDepthMax} levels`);
+  assertStorable(value);
   if (typeof value !== 'object' || value === null) return;
   for (const [key, item] of Object.entries(value)) {
+    assertStorable(key);
     if (key === '__proto__' || key === 'constructor' || key === 'prototype') refuse(`must not have a member named ${key}`);
     assertDepth(item, depth + 1);
   }

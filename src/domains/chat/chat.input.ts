@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { AppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
 import { isId } from '../../shared/ids.ts';
+import { isStorable } from '../../shared/storable.ts';
 import { parametersSchema } from './parameters.ts';
-import { isStorable, storableText } from './storable-text.ts';
+import { storableText } from './storable-text.ts';
 import type { ChatParameters, CreateSession, SendMessage } from './types.ts';
 
 /** Of one message, in bytes of UTF-8. */

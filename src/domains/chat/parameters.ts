@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { isStorable, storableText } from './storable-text.ts';
+import { isStorable } from '../../shared/storable.ts';
+import { storableText } from './storable-text.ts';
 import type { ChatParameters } from './types.ts';
 
 /** Largest seed and count that every engine reads without overflow (a signed 32-bit number). */

@@ -1,9 +1,5 @@
 import { z } from 'zod';
-
-/** PostgreSQL stores no NUL, and UTF-8 has no lone surrogates: such text would not come back as it went in. */
-export function isStorable(text: string): boolean {
-  return !text.includes('\0') && text.isWellFormed();
-}
+import { isStorable } from '../../shared/storable.ts';
 
 export function storableText(lengthMax: number) {
   return z

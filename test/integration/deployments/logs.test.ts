@@ -72,6 +72,20 @@ describe('reading', () => {
     expect(await messages({ limit: 10, tail: 0 })).toEqual([]);
   });
 
+  it('gives lines in the order of their times, also those of the engine that were read late', async () => {
+    const open = await store.openRun(id, 1);
+    open.log.write('supervisor', 'info', 'ready', '2026-01-01T00:00:05.000Z');
+    open.log.write('stderr', 'info', 'listening', '2026-01-01T00:00:04.900Z');
+    open.log.write('stderr', 'info', 'answering', '2026-01-01T00:00:06.000Z');
+    await open.close();
+    const { items } = await store.read(id, { limit: 10 }, never);
+    expect(items.map(({ time, message }) => [time, message])).toEqual([
+      ['2026-01-01T00:00:05.000Z', 'ready'],
+      ['2026-01-01T00:00:05.000Z', 'listening'],
+      ['2026-01-01T00:00:06.000Z', 'answering'],
+    ]);
+  });
+
   it('goes on after a page of a tail without leaving a line out', async () => {
     await writeRun(1, ['one', 'two', 'three', 'four']);
     const page = await store.read(id, { limit: 2, tail: 3 }, never);

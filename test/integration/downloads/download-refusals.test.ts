@@ -15,7 +15,7 @@ describe('what is refused at once', () => {
   it('is an unknown model, variant or source', async () => {
     expect(await refusal({ modelId: 'acme/none' })).toMatchObject({ code: 'MODEL_NOT_FOUND' });
     expect(await refusal({ variant: 'Q2_K' })).toMatchObject({ code: 'VALIDATION_FAILED' });
-    expect(await refusal({ modelId: 'ollama:none' })).toMatchObject({ code: 'UNSUPPORTED_MODEL' });
+    expect(await refusal({ modelId: 'ollama:none' })).toMatchObject({ code: 'MODEL_NOT_FOUND' });
     expect(await refusal({ target: 'ollama' })).toMatchObject({ code: 'VALIDATION_FAILED' });
   });
 

@@ -36,6 +36,12 @@ describe('readOutcome', () => {
     expect(errorOf({ data: { x: { __typename: 'NotFoundError', code: 'MODEL_NOT_FOUND', message: 'None.', path: [] } } }).details).toBeUndefined();
   });
 
+  it('leaves the names of environment variables as their owner wrote them', () => {
+    const faults = ['input.config.environment.LD_PRELOAD', 'input.config.gpuLayers'].map((field) => ({ field, message: 'no' }));
+    const error = errorOf({ errors: [toWireError(validationFailed(faults), scopeOf())] });
+    expect(error.details).toEqual({ fields: [{ field: 'config.environment.LD_PRELOAD', message: 'no' }, { field: 'config.gpu_layers', message: 'no' }] });
+  });
+
   it('names refused fields as a REST body has them', () => {
     const thrown = validationFailed([{ field: 'input.maxBytesPerSecond', message: 'must be more' }]);
     const error = errorOf({ errors: [toWireError(thrown, scopeOf())] });

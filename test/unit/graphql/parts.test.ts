@@ -37,6 +37,11 @@ describe('scalars', () => {
     for (let level = 0; level < 100; level += 1) deep = [deep];
     expect(() => parseJson(deep)).toThrow(/nested deeper/);
   });
+
+  it('refuses JSON with text that the database cannot hold, in names as in values', () => {
+    for (const value of ['a\0', '\ud800', ['x', '\udc00'], { 'a\0': 1 }, { a: { b: '\ud800' } }]) expect(() => parseJson(value)).toThrow(/NUL or broken/);
+    expect(parseJson({ a: ['\u{1f600}', '\n'] })).toEqual({ a: ['\u{1f600}', '\n'] });
+  });
 });
 
 describe('toUuid', () => {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isStorable } from '../../../shared/storable.ts';
 
 /** Longest texts that are taken; far above what anybody types, far below what would hurt. */
 export const textMax = { query: 500, name: 200, pattern: 500, message: 1_000_000, systemPrompt: 200_000, idempotencyKey: 200 } as const;
@@ -9,11 +10,10 @@ export const listMax = 100;
 /** Controls other than tab and line breaks never belong into a name. */
 const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
 
-const nul = /\u0000/;
+const unstorable = 'must not contain NUL or broken characters';
 
-/** PostgreSQL stores no NUL character, and nobody types one. */
 export function trimmedText(max: number) {
-  return z.string().max(max, `must not be longer than ${max} characters`).refine((text) => !nul.test(text), 'must not contain NUL characters').nullish();
+  return z.string().max(max, `must not be longer than ${max} characters`).refine(isStorable, unstorable).nullish();
 }
 
 export function nameText(max: number) {
@@ -22,6 +22,7 @@ export function nameText(max: number) {
     .max(max, `must not be longer than ${max} characters`)
     .refine((text) => text.trim() !== '', 'must not be empty')
     .refine((text) => !controls.test(text), 'must not contain control characters')
+    .refine(isStorable, unstorable)
     .nullish();
 }
 
@@ -30,12 +31,12 @@ export function messageText(max: number) {
     .string()
     .max(max, `must not be longer than ${max} characters`)
     .refine((text) => text.trim() !== '', 'must not be empty')
-    .refine((text) => !nul.test(text), 'must not contain NUL characters')
+    .refine(isStorable, unstorable)
     .nullish();
 }
 
 export function textList(max: number) {
-  return z.array(z.string().max(max, `must not hold a text longer than ${max} characters`)).max(listMax, `must not hold more than ${listMax} items`).nullish();
+  return z.array(z.string().max(max, `must not hold a text longer than ${max} characters`).refine(isStorable, unstorable)).max(listMax, `must not hold more than ${listMax} items`).nullish();
 }
 
 export function wholeNumber(min: number, max: number) {

@@ -18,8 +18,8 @@ import { deployment, deploymentAnswer, listOf, logLine } from '../response-schem
 import { defineRoute, found, idempotencyHeader, idempotencyKeyOf, payloadOf, type Answer, type Call, type RestRoute } from '../route.ts';
 
 const notFoundMessage = 'There is no such deployment.';
-/** Lines before the live ones of a followed log; a page has fewer. */
-const followTailMax = 1000;
+/** Lines before the live ones of a followed log, and the longest tail that is read in pages. */
+const tailMax = 1000;
 
 const start = defineRoute({
   method: 'POST',
@@ -125,7 +125,7 @@ const status = defineRoute({
 });
 
 const logsQuery = z.strictObject({
-  tail: queryInteger(0, followTailMax).optional().describe('Only so many of the last lines: 1 to 100, with `follow` 0 to 1000.'),
+  tail: queryInteger(0, tailMax).optional().describe('Only so many of the last lines, 1 to 1000 (with `follow` also 0); the first page has up to 100 of them.'),
   since: queryTime.optional().describe('Only lines from this time on.'),
   until: queryTime.optional().describe('Only lines up to this time; not with `follow`.'),
   level: z.enum(['debug', 'info', 'warn', 'error']).optional().describe('Only lines that matter at least this much.'),

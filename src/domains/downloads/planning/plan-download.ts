@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ModelDetail, ModelFile, ModelVariant } from '../../catalog/types.ts';
 import { AppError, type FieldFault, validationFailed } from '../../../shared/errors.ts';
+import { isStorable } from '../../../shared/storable.ts';
 import { isSafePath } from '../storage/safe-path.ts';
 import type { OverrideRule } from '../types.ts';
 import { isCompanion, isSafeFormat, nameOf } from './file-formats.ts';
@@ -65,11 +66,6 @@ export function hashOf(parts: readonly (string | null)[]): string {
 }
 
 const patternsMax = 64;
-
-/** The database takes neither NUL nor half a character; no path has one. */
-function isStorable(text: string): boolean {
-  return !text.includes('\0') && text.isWellFormed();
-}
 
 /** What is wrong with the patterns of a request, before the model is looked at. */
 export function patternFaults(field: 'include' | 'exclude', patterns: readonly string[] | null): FieldFault[] {

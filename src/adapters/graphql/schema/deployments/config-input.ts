@@ -29,7 +29,7 @@ const RestartPolicyInput = builder.inputType('RestartPolicyInput', {
   description: 'What happens when a deployment ends by itself.',
   fields: (t) => ({
     policy: t.field({ type: RestartWhen, description: 'When it is started again.' }),
-    maxRetries: t.int({ description: 'So many starts in vain and it is given up, 0 to 1,000.', validate: wholeNumber(0, 1000) }),
+    maxRetries: t.int({ description: 'So many starts in vain and it is given up, 0 to 100.', validate: wholeNumber(0, 100) }),
   }),
 });
 
@@ -38,8 +38,8 @@ export const DeploymentConfigInput = builder.inputType('DeploymentConfigInput', 
   fields: (t) => ({
     port: t.int({ description: 'Port to listen on, 0 to 65,535; 0 is any free one.', validate: wholeNumber(0, 65_535) }),
     gpuDevices: t.stringList({ description: 'Graphics cards that it may use, by UUID or number.', validate: textList(textMax.name) }),
-    gpuLayers: t.int({ description: 'Layers on the graphics card, -1 to 100,000; -1 is all.', validate: wholeNumber(-1, 100_000) }),
-    contextSize: t.int({ description: 'Context of each answer, in tokens, 1 to 16,777,216.', validate: wholeNumber(1, contextMax) }),
+    gpuLayers: t.int({ description: 'Layers on the graphics card, 0 to 10,000.', validate: wholeNumber(0, 10_000) }),
+    contextSize: t.int({ description: 'Context of each answer, in tokens, 64 to 16,777,216.', validate: wholeNumber(64, contextMax) }),
     threads: t.int({ description: 'Processor threads, 1 to 1,024.', validate: wholeNumber(1, 1024) }),
     parallel: t.int({ description: 'Answers at once, 1 to 256.', validate: wholeNumber(1, 256) }),
     memoryLimitBytes: t.field({ type: 'ByteSize', description: 'Most memory that it may take, in bytes.' }),

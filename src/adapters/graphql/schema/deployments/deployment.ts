@@ -1,5 +1,6 @@
 import type { DeploymentEventView, DeploymentHealth as Health, DeploymentUseView, DeploymentView, LastExit as Exit } from '../../../../domains/deployments/types.ts';
 import { isId } from '../../../../shared/ids.ts';
+import { pageLimits } from '../../../../shared/paging.ts';
 import { builder } from '../../builder.ts';
 import { connectionOf, pageArgs, pageCost, toConnection, toPageRequest } from '../../connection.ts';
 import { Failure } from '../common.ts';
@@ -49,7 +50,8 @@ const DeploymentEvent = builder.objectRef<DeploymentEventView>('DeploymentEvent'
 
 const DeploymentEventConnection = connectionOf('DeploymentEvent', DeploymentEvent, 'changes of state');
 
-const logTailMax = 100;
+/** Longer tails than a page come page by page. */
+const logTailMax = 1000;
 
 export const Deployment = builder.objectRef<DeploymentView>('Deployment');
 
@@ -90,7 +92,7 @@ builder.objectFields(Deployment, (t) => ({
     description: 'What its engine and this service wrote about it, oldest first.',
     args: {
       ...pageArgs,
-      tail: t.arg.int({ description: `Only the last lines, 1 to ${logTailMax}.`, validate: wholeNumber(1, logTailMax) }),
+      tail: t.arg.int({ description: `Only so many of the last lines, 1 to ${logTailMax}; in one page up to ${pageLimits.max} of them.`, validate: wholeNumber(1, logTailMax) }),
       since: t.arg({ type: 'DateTime', description: 'Only lines from this time on.' }),
       until: t.arg({ type: 'DateTime', description: 'Only lines up to this time.' }),
       level: t.arg({ type: LogLevel, description: 'Only lines that matter at least this much.' }),
@@ -99,8 +101,8 @@ builder.objectFields(Deployment, (t) => ({
     resolve: async (deployment, args, { services, signal }) => {
       const { limit, cursor } = toPageRequest(args);
       const query = {
-        // A tail longer than the page would be cut at the wrong end.
-        limit: args.tail ? Math.max(limit, args.tail) : limit,
+        // Who asks for a tail wants it whole, as far as a page holds it.
+        limit: args.tail ? Math.min(Math.max(limit, args.tail), pageLimits.max) : limit,
         ...(cursor === undefined ? {} : { cursor }),
         ...(args.tail ? { tail: args.tail } : {}),
         ...(args.since ? { since: args.since } : {}),
