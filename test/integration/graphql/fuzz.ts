@@ -71,14 +71,16 @@ function inputOf(type: GraphQLInputType, options: GraphqlFuzzOptions): fc.Arbitr
 /** Leaves of the answer, and one level below: enough for every resolver of the field itself to run. */
 function selectionOf(type: GraphQLOutputType, depth: number): string {
   const named = getNamedType(type);
-  if (isUnionType(named)) return `{ __typename ${named.getTypes().map((member) => `... on ${member.name} ${selectionOf(member, depth)}`).join(' ')} }`;
+  if (isUnionType(named)) {
+    const payloads = named.getTypes().filter((member) => member.name.endsWith('Payload'));
+    return `{ __typename ... on UserError { code message path } ${payloads.map((member) => `... on ${member.name} ${selectionOf(member, depth)}`).join(' ')} }`;
+  }
   if (!isObjectType(named)) return '{ __typename }';
   const isCallable = (field: GraphQLField<unknown, unknown>): boolean => field.args.every((argument) => !isNonNullType(argument.type) || argument.defaultValue !== undefined);
   const fields = Object.values(named.getFields()).filter(isCallable);
   const leaves = fields.filter((field) => isLeafType(getNamedType(field.type))).map(({ name }) => name);
   const below = depth === 0 ? [] : fields.filter((field) => isObjectType(getNamedType(field.type))).map((field) => `${field.name} ${selectionOf(field.type, depth - 1)}`);
-  // Members of a union may give one name different types: their own alias keeps them apart.
-  return `{ __typename ${[...leaves.map((name) => `${named.name}_${name}: ${name}`), ...below.map((text) => `${named.name}_${text.slice(0, text.indexOf(' '))}: ${text}`)].join(' ')} }`;
+  return `{ __typename ${[...leaves, ...below].join(' ')} }`;
 }
 
 type Operation = { query: string; variables: Record<string, unknown>; hasKey: boolean };
