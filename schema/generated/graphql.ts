@@ -53,7 +53,7 @@ export type CreateApiKeyInput = {
   owner: string;
   /** What it may do. */
   role: Role;
-  /** What to narrow it to. */
+  /** What to narrow it to. Not supported yet: none may be given. */
   scopes?: Array<string> | null | undefined;
 };
 

@@ -95,6 +95,13 @@ describe('permissions', () => {
     for (const [kind, field] of allFields()) expect([field.name, ...(await codesFor(kind, field, null))]).toEqual([field.name, 'UNAUTHENTICATED']);
   });
 
+  it('makes no key that only looks narrow', async () => {
+    const make = (scopes: unknown) => bench.ask('mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { __typename } }', { input: { name: 'n', owner: 'o', role: 'ADMIN', scopes } });
+    const refused = await make(['chat:read']);
+    expect(refused.body.errors?.[0]?.extensions).toMatchObject({ code: 'VALIDATION_FAILED', details: { fields: [{ field: 'input.scopes' }] } });
+    for (const none of [[], null]) expect((await make(none)).body.data).toEqual({ createApiKey: { __typename: 'CreateApiKeyPayload' } });
+  });
+
   it("treats another owner's session as missing on every path", async () => {
     bench.world.principals.set('other', { keyId: uuid, owner: 'somebody else', role: 'USER' });
     const id = bench.world.sessions[0]!.id;
