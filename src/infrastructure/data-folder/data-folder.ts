@@ -1,5 +1,5 @@
 import { chmod, mkdir, readdir, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { acquireLockFile, LockHeldError } from './lock-file.ts';
 import type { LockFile } from './lock-file.ts';
 import { temporaryName } from './write-file-atomic.ts';
@@ -23,6 +23,22 @@ export class DataFolderInUseError extends Error {
   }
 }
 
+/** The place for the data folder is not usable; the message says why and what to do. */
+export class DataFolderUnusableError extends Error {
+  override readonly name = 'DataFolderUnusableError';
+}
+
+const reasons: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'it belongs to another user',
+  EEXIST: 'there is a file of that name',
+  ENOTDIR: 'a part of its path is a file',
+  ENOENT: 'it cannot be made there',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'no space is left on the disk',
+  EDQUOT: 'the disk quota is used up',
+};
+
 export function dataFolderAt(path: string): DataFolder {
   return {
     path,
@@ -39,12 +55,31 @@ export function dataFolderAt(path: string): DataFolder {
  */
 export async function prepareDataFolder(path: string): Promise<DataFolder> {
   const folder = dataFolderAt(path);
-  const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
-  await mkdir(path, { recursive: true, mode });
+  try {
+    await makeFolder(path, process.getuid?.() === 0 ? 0o711 : 0o700);
+    await makePrivateFolder(folder.logs);
+    return folder;
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    const reason = reasons[code];
+    if (reason === undefined) throw error;
+    throw new DataFolderUnusableError(`The data folder ${path} cannot be used: ${reason} (${code}). Choose another one with --data-dir or LLM_MANAGER_DATA_DIR.`, { cause: error });
+  }
+}
+
+/** For what lies in the data folder, which others may search where the service runs as root. */
+export async function makePrivateFolder(path: string): Promise<void> {
+  await makeFolder(path, 0o700);
+}
+
+async function makeFolder(path: string, mode: number): Promise<void> {
+  // The last step by itself: a recursive mkdir never returns where the file system says ENOENT to every name (/proc).
+  await mkdir(dirname(path), { recursive: true, mode });
+  await mkdir(path, { mode }).catch(async (error: unknown) => {
+    const isThere = (error as NodeJS.ErrnoException).code === 'EEXIST' && (await stat(path)).isDirectory();
+    if (!isThere) throw error;
+  });
   await setMode(path, mode);
-  await mkdir(folder.logs, { recursive: true, mode: 0o700 });
-  await setMode(folder.logs, 0o700);
-  return folder;
 }
 
 /** The umask narrows what mkdir was asked for, and an older folder may be wider than it should be. */

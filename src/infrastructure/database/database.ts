@@ -5,12 +5,12 @@ import type { MigrationObject } from '@mikro-orm/core';
 import { abortable } from '../../shared/async.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Secret } from '../config/secret.ts';
-import { prepareDataFolder } from '../data-folder/data-folder.ts';
+import { makePrivateFolder, prepareDataFolder } from '../data-folder/data-folder.ts';
 import { acquireLockFile } from '../data-folder/lock-file.ts';
 import { clusterFolderOf, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { entities as allEntities } from './entities.ts';
-import { loadMigrations, migrate } from './migrations.ts';
-import { ensureDatabase, hasCode } from './sql-client.ts';
+import { DatabaseTooNewError, loadMigrations, migrate } from './migrations.ts';
+import { ensureDatabase } from './sql-client.ts';
 import { createPgliteOrm, createPostgresOrm } from './orm.ts';
 import type { Entities, Orm, OrmOptions } from './orm.ts';
 import { EmbeddedPostgresUnavailable } from './postgres-binaries.ts';
@@ -49,7 +49,10 @@ export async function openDatabase(options: OpenDatabaseOptions, signal: AbortSi
   const context: Context = { ...options, signal, ormOptions: { entities: options.entities ?? allEntities, migrations, logger } };
   if (config.kind === 'postgresql') return await openByUrl(context, config.url.reveal());
   await prepareDataFolder(options.dataDir);
-  if (await usesPglite(options.dataDir)) return await openPglite(context);
+  if (await usesPglite(options.dataDir)) {
+    logger.warn({ room: 'database' }, 'this folder was begun with PGlite, which stays in use: one process, more memory, and writes that a power cut may lose');
+    return await openPglite(context);
+  }
   try {
     return await openEmbedded(context);
   } catch (error) {
@@ -67,7 +70,7 @@ async function openByUrl(context: Context, url: string): Promise<Database> {
     const orm = await abortable(openPostgres(url, context.ormOptions), context.signal);
     return { orm, kind: 'postgresql', access: { type: 'url', url }, ping: pingOf(orm), stop: () => orm.close(true) };
   } catch (error) {
-    if (!hasCode(error, connectionFaults)) throw error;
+    if (error instanceof DatabaseTooNewError || context.signal.aborted) throw error;
     const { message, code } = error as NodeJS.ErrnoException;
     throw new DatabaseUnavailableError(`DATABASE_URL: the database at ${describeUrl(url)} cannot be used: ${message || (code ?? '')}`, { cause: error });
   }
@@ -85,9 +88,6 @@ async function openPostgres(url: string, options: OrmOptions): Promise<Orm> {
     throw error;
   }
 }
-
-/** Refused, unknown host, timed out, wrong password (28...), no such database (3D000), shutting down (57...), full (53...). */
-const connectionFaults = /^(ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|28\w{3}|3D000|57P0\d|53\w{3}|08\w{3})$/;
 
 function describeUrl(url: string): string {
   const { hostname, port, pathname } = new URL(url);
@@ -117,6 +117,8 @@ async function openPglite(context: Context): Promise<Database> {
   const { dataDir, ormOptions } = context;
   // PGlite has no lock of its own, and two processes on one folder lose each other's rows without an error.
   const lock = await acquireLockFile(join(dataDir, 'pglite.lock'));
+  // PGlite's own files are as open as the umask lets them be.
+  await makePrivateFolder(pgliteFolder(dataDir));
   let orm: Orm | undefined;
   try {
     const opened = await createPgliteOrm(pgliteFolder(dataDir), ormOptions);

@@ -1,8 +1,7 @@
-import { execFile } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chown, mkdir, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { EmbeddedPostgresUnavailable, findNativeFolder, prepareBinaries } from './postgres-binaries.ts';
 import type { RunAs } from './postgres-binaries.ts';
 import { createPostgresLog } from './postgres-log.ts';
@@ -10,8 +9,6 @@ import { adopt, databaseUser, launch, serverEnvironment } from './postgres-serve
 import type { EmbeddedPostgresOptions, ServerContext } from './postgres-server.ts';
 import { assertReachable } from './reachable.ts';
 import { SupervisedServer } from './supervised-server.ts';
-
-const run = promisify(execFile);
 
 /** uid and gid of `nobody` on Linux; the server refuses root, so root starts it as this user. */
 const unprivileged: RunAs = { uid: 65_534, gid: 65_534 };
@@ -68,18 +65,54 @@ async function createCluster(context: ServerContext, signal: AbortSignal): Promi
   const { options, cluster, runAs, binaries } = context;
   if (await hasCluster(cluster)) return;
   for (const name of await readdir(options.folder)) {
-    if (name.startsWith('cluster.')) await rm(join(options.folder, name), { recursive: true, force: true });
+    if (name.startsWith('cluster.')) await removeCluster(join(options.folder, name));
   }
   const temporary = `${cluster}.${randomBytes(4).toString('hex')}`;
   const flags = ['-A', 'scram-sha-256', '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8', '--no-instructions', '--wal-segsize=4'];
   const args = ['-D', temporary, '-U', databaseUser, `--pwfile=${join(options.folder, 'password')}`, ...flags];
   try {
-    await run(binaries.initdb, args, { cwd: options.folder, env: serverEnvironment(), signal, ...runAs });
-    await rename(temporary, cluster);
+    const fault = await runInitdb({ file: binaries.initdb, args, cwd: options.folder, runAs }, signal);
+    if (fault === null) await rename(temporary, cluster);
+    else if (diskFull.test(fault)) throw new Error(`The database cannot be made in ${options.folder}: no space is left on the disk.`);
+    else throw new EmbeddedPostgresUnavailable(`initdb failed: ${fault.trim().split('\n').at(-1) ?? ''}`);
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    signal.throwIfAborted();
-    const stderr = (error as { stderr?: string }).stderr?.trim() ?? '';
-    throw new EmbeddedPostgresUnavailable(`initdb failed: ${stderr.split('\n').at(-1) ?? ''}`, { cause: error });
+    await removeCluster(temporary);
+    throw error;
   }
+}
+
+/** Another store would find no space either. */
+const diskFull = /No space left|quota exceeded/i;
+const faultTextMax = 16 * 1024;
+
+/** Null when it worked, else what it said. When the signal aborts, it is gone before this rejects. */
+async function runInitdb({ file, args, cwd, runAs }: { file: string; args: string[]; cwd: string; runAs: RunAs | null }, signal: AbortSignal): Promise<string | null> {
+  signal.throwIfAborted();
+  // A group of its own: a Ctrl-C in the terminal is for the service, and its helpers end together with it.
+  const child = spawn(file, args, { cwd, env: serverEnvironment(), stdio: ['ignore', 'ignore', 'pipe'], detached: true, ...runAs });
+  const kill = (): void => {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+  };
+  signal.addEventListener('abort', kill, { once: true });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said = (said + text).slice(-faultTextMax)));
+  const { promise, resolve } = Promise.withResolvers<number | null>();
+  child.once('error', (error) => {
+    said += error.message;
+    resolve(null);
+  });
+  // `close`, not `exit`: its helpers hold the pipe as long as they write.
+  child.once('close', resolve);
+  try {
+    const exitCode = await promise;
+    signal.throwIfAborted();
+    return exitCode === 0 ? null : said;
+  } finally {
+    signal.removeEventListener('abort', kill);
+  }
+}
+
+/** One that a killed service's initdb is still filling needs more than one try. */
+async function removeCluster(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
 }

@@ -164,6 +164,7 @@ describe('PGlite in place of the embedded PostgreSQL', () => {
     const logger = createRecordingLogger();
     const first = await open(logger);
     expect(first.kind).toBe('pglite');
+    expect((await stat(join(dataDir, 'pglite'))).mode & 0o777).toBe(0o700);
     expect(logger.records).toContainEqual(expect.objectContaining({ level: 'warn', message: expect.stringContaining('PGlite') }));
     await addRow(first);
     await expect(open()).rejects.toThrow(LockHeldError);
