@@ -22,7 +22,7 @@ import { createDownloads, type DownloadsRoom } from './domains/downloads/create-
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
 import { createMemoryCache } from './infrastructure/cache/bento-cache.ts';
 import type { Config } from './infrastructure/config/config.ts';
-import { lockDataFolder, prepareDataFolder, type DataFolder } from './infrastructure/data-folder/data-folder.ts';
+import { lockDataFolder, makePrivateFolder, prepareDataFolder, type DataFolder } from './infrastructure/data-folder/data-folder.ts';
 import { readAdminKey, removeServerFile, writeAdminKey, writeServerFile } from './infrastructure/data-folder/folder-files.ts';
 import { openDatabase, type Database } from './infrastructure/database/database.ts';
 import { InProcessEventBus } from './infrastructure/events/in-process-event-bus.ts';
@@ -31,11 +31,13 @@ import { createOutgoingHttp } from './infrastructure/http/outgoing-http.ts';
 import { createStreamingHttp } from './infrastructure/http/streaming-http.ts';
 import { PgBossQueue } from './infrastructure/jobs/pg-boss-queue.ts';
 import { keepHouse } from './infrastructure/lifecycle/housekeeping.ts';
+import { describeListenFault, reachableUrl } from './infrastructure/lifecycle/own-address.ts';
 import { Runner } from './infrastructure/lifecycle/runner.ts';
 import { createMetrics, type Metrics } from './infrastructure/metrics/metrics.ts';
 import { systemClock } from './infrastructure/system-clock.ts';
 import { StopReason } from './shared/abort.ts';
 import type { Logger } from './shared/logger.ts';
+import { isOperatorKey } from './shared/operator-key.ts';
 import { purgeIdempotencyRecords } from './shared/persistence/idempotency.repository.ts';
 import { purgeStateEvents } from './shared/persistence/state-event.repository.ts';
 import { rememberFor } from './shared/remember.ts';
@@ -80,7 +82,7 @@ export function createApp(options: AppOptions): App {
 async function start(options: AppOptions, runner: Runner, signal: AbortSignal): Promise<StartedApp> {
   const base = await openFoundation(options, runner, signal);
   const rooms = createRooms(options, base, runner);
-  await ensureAdminKey(options.config, base.folder, rooms.access);
+  await ensureAdminKey(options, base.folder, rooms.access);
   const { server, closeSockets } = createFront(options, base, rooms);
   await rooms.system.start();
   // Before the first request: what an earlier process left unfinished.
@@ -90,13 +92,16 @@ async function start(options: AppOptions, runner: Runner, signal: AbortSignal): 
   runner.defer('deployments', (deadline) => rooms.deployments.stop(deadline));
   await rooms.downloads.start();
   startHousekeeping(options, base, runner);
-  const { host, port } = await server.listen(options.config.server.host, options.config.server.port);
+  const { host, port } = options.config.server;
+  const address = await server.listen(host, port).catch((error: unknown) => {
+    throw describeListenFault(error, { host, port });
+  });
   runner.defer('HTTP server', (deadline) => server.close(AbortSignal.any([deadline, AbortSignal.timeout(closeMs)])));
   runner.defer('sockets', closeSockets);
   runner.defer('chat', (deadline) => rooms.chat.stop(AbortSignal.any([deadline, AbortSignal.timeout(drainMs)])));
   runner.defer('downloads', (deadline) => rooms.downloads.stop(deadline));
   runner.defer('new requests', () => server.drain());
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const url = reachableUrl(address);
   await writeServerFile(base.folder, { pid: process.pid, url, version: options.version, started_at: new Date().toISOString() });
   runner.defer('server.json', () => removeServerFile(base.folder, process.pid));
   return { url, dataDir: base.folder.path, adminKeyFile: base.folder.adminKeyFile, databaseKind: base.database.kind };
@@ -122,6 +127,8 @@ async function openFoundation({ config, logger, version }: AppOptions, runner: R
   const folder = await prepareDataFolder(config.data.dir);
   const lock = await lockDataFolder(folder);
   runner.defer('data folder lock', () => lock.release());
+  // Models fetched into our own folder are as private as the rest of it.
+  if (path.dirname(config.data.modelsDir) === folder.path) await makePrivateFolder(config.data.modelsDir);
   const database = await openDatabase({ config: config.database, dataDir: folder.path, logger }, signal);
   runner.defer('database', (deadline) => database.stop(deadline));
   const cache = createMemoryCache(systemClock);
@@ -202,8 +209,10 @@ function createSources({ sources }: Config, { http, cache }: Foundation, logger:
 }
 
 /** The operator's key, else the one in the file, else a new one; the file holds it for commands on this machine. */
-async function ensureAdminKey(config: Config, folder: DataFolder, { access }: AccessModule): Promise<void> {
-  const stored = await readAdminKey(folder);
+async function ensureAdminKey({ config, logger }: AppOptions, folder: DataFolder, { access }: AccessModule): Promise<void> {
+  const read = await readAdminKey(folder);
+  const stored = read !== null && isOperatorKey(read) ? read : null;
+  if (read !== null && stored === null) logger.warn({ path: folder.adminKeyFile }, 'what the file holds is no key; it gets a new one');
   const secret = await access.ensureAdminKey(config.access.adminKey?.reveal() ?? stored);
   if (stored !== secret) await writeAdminKey(folder, secret);
 }

@@ -53,6 +53,11 @@ function readFile({ flags, cwd, context, sources, faults }: FileOptions): Config
   return source;
 }
 
+/** A name and a password before an `@` are not for a terminal or a log, wherever they were put. */
+function hasCredentials(value: unknown): boolean {
+  return /\/\/[^/]*@/.test(JSON.stringify(value));
+}
+
 class Resolver {
   readonly origins: Record<string, Origin> = {};
   readonly #sources: readonly ConfigSource[];
@@ -72,7 +77,7 @@ class Resolver {
       const parsed = setting.schema.safeParse(found.value);
       this.origins[setting.path] = { from, name: found.name };
       if (parsed.success) return parsed.data;
-      const shown = setting.secret ? '' : `, not ${JSON.stringify(found.value)}`;
+      const shown = setting.secret || hasCredentials(found.value) ? '' : `, not ${JSON.stringify(found.value)}`;
       this.#faults.push(`${found.name} (${from}): ${parsed.error.issues[0]?.message ?? 'is not valid'}${shown}`);
       return setting.default(this.#context);
     }

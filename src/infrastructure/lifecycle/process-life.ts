@@ -30,14 +30,14 @@ export function keepOutputHarmless(): void {
 export async function runUntilStopped<Started>(service: LongRunning<Started>, options: ProcessLifeOptions<Started>): Promise<number> {
   const { logger, onStarted } = options;
   const stopping = new AbortController();
-  let forced: number | null = null;
+  const forced: number[] = [];
   const { promise: stopped, resolve } = Promise.withResolvers<undefined>();
   const stop = (): void => {
     stopping.abort(new StopReason('shutdown'));
     resolve(undefined);
   };
   const force = (exitCode: number): void => {
-    forced ??= exitCode;
+    forced.push(exitCode);
     service.hurry();
     stop();
     setTimeout(() => process.exit(exitCode), hurryMs);
@@ -47,10 +47,10 @@ export async function runUntilStopped<Started>(service: LongRunning<Started>, op
     onStarted(await service.start(stopping.signal));
     await stopped;
     const isClean = await service.stop();
-    return forced ?? (isClean ? exitCodes.done : exitCodes.failed);
+    return forced[0] ?? (isClean ? exitCodes.done : exitCodes.failed);
   } catch (error) {
     await service.stop();
-    if (stopping.signal.aborted && isAbort(error)) return forced ?? exitCodes.done;
+    if (stopping.signal.aborted && isAbort(error)) return forced[0] ?? exitCodes.done;
     logger.debug({ err: error }, 'start failed');
     process.stderr.write(`llm-manager: ${toTerminalText(error instanceof Error ? error.message : String(error))}\n`);
     return exitCodes.failed;

@@ -32,6 +32,16 @@ function prettyStream(destination: NodeJS.WritableStream): DestinationStream {
   return safeFields;
 }
 
+/** Libraries hang connections and whole clients on their errors; what helps is the text, the code and the cause. */
+function describeError(value: unknown, depth = 0): unknown {
+  if (!(value instanceof Error)) return value;
+  const { code } = value as NodeJS.ErrnoException;
+  const cause = value.cause === undefined || depth >= causesMax ? {} : { cause: describeError(value.cause, depth + 1) };
+  return { type: value.name, message: value.message, ...(code === undefined ? {} : { code }), stack: value.stack, ...cause };
+}
+
+const causesMax = 3;
+
 function wrap(logger: PinoLogger): Logger {
   return {
     debug: (fields, message) => logger.debug(fields, message),
@@ -43,6 +53,7 @@ function wrap(logger: PinoLogger): Logger {
 }
 
 export function createLogger({ level, pretty, destination }: LoggingOptions): Logger {
-  const options = { level, redact: { paths: redactPaths, censor: '[redacted]' }, base: null };
+  const serializers = { err: describeError, error: describeError };
+  const options = { level, redact: { paths: redactPaths, censor: '[redacted]' }, base: null, serializers };
   return wrap(pino(options, pretty ? prettyStream(destination) : destination));
 }

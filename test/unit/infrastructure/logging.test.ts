@@ -23,6 +23,19 @@ describe('the log', () => {
     expect(text()).not.toContain('hunter2');
   });
 
+  it('writes of an error its text, code and causes, and not what a library has hung on it', () => {
+    const { stream, text } = collector();
+    const error = Object.assign(new Error('lost', { cause: new Error('reset') }), { code: 'ECONNRESET', client: { connection: 'secret-4711' } });
+    const logger = createLogger({ level: 'info', pretty: false, destination: stream });
+    logger.warn({ err: error }, 'one name');
+    logger.warn({ error }, 'the other');
+    for (const line of text().trimEnd().split('\n')) {
+      const entry = JSON.parse(line) as Record<string, unknown>;
+      expect(entry['err'] ?? entry['error']).toMatchObject({ message: 'lost', code: 'ECONNRESET', cause: { message: 'reset' } });
+    }
+    expect(text()).not.toContain('secret-4711');
+  });
+
   it('gives a terminal nothing that it would obey', () => {
     expect(toTerminalText('a\u001b[31mred\u001b[0m\u009b31m\u202eevil\u2028x\ty')).not.toMatch(/[\u001b\u009b\u202e\u2028]/);
   });
