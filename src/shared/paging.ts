@@ -1,4 +1,5 @@
 import { AppError } from './errors.ts';
+import { isId } from './ids.ts';
 
 /** A keyset page: `cursor` is opaque to callers and stays valid while rows are added or removed. */
 export type PageRequest = { limit: number; cursor?: string | undefined };
@@ -15,6 +16,11 @@ export const pageLimits = { min: 1, max: 100, default: 20 } as const;
 /** Longest cursor that is looked at; ours are far shorter. */
 const cursorLengthMax = 512;
 
+function foreignCursor(cause?: unknown): AppError {
+  const message = 'not one that this service gave out for this list';
+  return new AppError('VALIDATION_FAILED', `cursor: ${message}`, { details: { fields: [{ field: 'cursor', message }] }, cause });
+}
+
 export function encodeCursor(parts: readonly (string | number)[]): string {
   return Buffer.from(JSON.stringify(parts), 'utf8').toString('base64url');
 }
@@ -28,11 +34,20 @@ export function decodeCursor(cursor: string, count: number): (string | number)[]
     if (!Array.isArray(parts) || parts.length !== count || !parts.every(isPart)) throw new Error('wrong shape');
     return parts;
   } catch (cause) {
-    throw new AppError('VALIDATION_FAILED', 'cursor: not one that this service gave out', {
-      details: { fields: [{ field: 'cursor', message: 'not one that this service gave out' }] },
-      cause,
-    });
+    throw foreignCursor(cause);
   }
+}
+
+/** Cursor of a list that is in the order of its ids; `list` names it, so that another list's cursor is refused. */
+export function encodeIdCursor(list: string, id: string): string {
+  return encodeCursor([list, id]);
+}
+
+/** Throws VALIDATION_FAILED for anything that `encodeIdCursor` did not make for this list. */
+export function decodeIdCursor(list: string, cursor: string): string {
+  const [name, id] = decodeCursor(cursor, 2);
+  if (name === list && typeof id === 'string' && isId(id)) return id;
+  throw foreignCursor();
 }
 
 export function assertPageLimit(limit: number): void {

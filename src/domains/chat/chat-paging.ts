@@ -1,19 +1,16 @@
-import { isId } from '../../shared/ids.ts';
-import { assertPageLimit, decodeCursor, encodeCursor, type Page, type PageRequest } from '../../shared/paging.ts';
-import { validationFailed } from '../../shared/errors.ts';
+import { assertPageLimit, decodeIdCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
 
-/** Ids are time-ordered, so the last item's id is all that a cursor needs. Throws VALIDATION_FAILED for a foreign one. */
-export function readPageRequest({ limit, cursor }: PageRequest): { limit: number; fromId: string | null } {
+/** Ids are time-ordered, so the last item's id is all that a cursor needs. Throws VALIDATION_FAILED for another list's. */
+export function readPageRequest(list: string, { limit, cursor }: PageRequest): { limit: number; fromId: string | null } {
   assertPageLimit(limit);
-  if (cursor === undefined) return { limit, fromId: null };
-  const [id] = decodeCursor(cursor, 1);
-  if (typeof id !== 'string' || !isId(id)) throw validationFailed([{ field: 'cursor', message: 'not one that this service gave out' }]);
-  return { limit, fromId: id };
+  return { limit, fromId: cursor === undefined ? null : decodeIdCursor(list, cursor) };
 }
 
+type Rows<View> = { list: string; views: readonly View[]; limit: number; total: number | null };
+
 /** From one row more than the page holds. */
-export function toPage<View extends { id: string }>(views: readonly View[], limit: number, total: number | null): Page<View> {
+export function toPage<View extends { id: string }>({ list, views, limit, total }: Rows<View>): Page<View> {
   const items = views.slice(0, limit);
-  const cursors = items.map(({ id }) => encodeCursor([id]));
+  const cursors = items.map(({ id }) => encodeIdCursor(list, id));
   return { items, cursors, nextCursor: views.length > limit ? (cursors.at(-1) ?? null) : null, total };
 }

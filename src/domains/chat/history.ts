@@ -20,13 +20,15 @@ export class History implements Pick<Chat, 'messages' | 'firstMessages' | 'findM
 
   async messages(sessionId: string, page: PageRequest, { owner }: Principal): Promise<Page<ChatMessageView>> {
     const { sessions, messages } = this.#deps;
-    const { limit, fromId } = readPageRequest(page);
+    assertPageLimit(page.limit);
     const id = knownShape(sessionId);
     const session = id && (await sessions.find(id, owner));
     if (!session) throw sessionNotFound();
+    // Each session is a list of its own.
+    const { limit, fromId } = readPageRequest(session.id, page);
     const rows = await messages.list({ sessionId: session.id, owner, afterId: fromId, limit: limit + 1 });
     const counts = await sessions.messageCounts([session.id]);
-    return toPage(rows.map(toMessageView), limit, counts.get(session.id) ?? 0);
+    return toPage({ list: session.id, views: rows.map(toMessageView), limit, total: counts.get(session.id) ?? 0 });
   }
 
   async firstMessages(sessionIds: readonly string[], limit: number, { owner }: Principal): Promise<ReadonlyMap<string, Page<ChatMessageView>>> {
@@ -35,7 +37,7 @@ export class History implements Pick<Chat, 'messages' | 'firstMessages' | 'findM
     const ids = sessionIds.flatMap((id) => knownShape(id) ?? []);
     const [rows, counts] = await Promise.all([messages.firstOfEach(ids, owner, limit + 1), sessions.messageCounts(ids)]);
     const bySession = Map.groupBy(rows, ({ sessionId }) => sessionId);
-    return new Map([...bySession].map(([id, ofSession]) => [id, toPage(ofSession.map(toMessageView), limit, counts.get(id) ?? 0)]));
+    return new Map([...bySession].map(([id, ofSession]) => [id, toPage({ list: id, views: ofSession.map(toMessageView), limit, total: counts.get(id) ?? 0 })]));
   }
 
   async findMessage(messageId: string, { owner }: Principal): Promise<ChatMessageView | null> {

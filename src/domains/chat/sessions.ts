@@ -14,6 +14,8 @@ import type { NewSession, SessionChange, SessionRepository } from './session.rep
 import type { Chat, ChatSessionView, CreateSession } from './types.ts';
 import { toSessionView } from './views.ts';
 
+const listName = 'sessions';
+
 export type SessionsDeps = { sessions: SessionRepository; answerers: Answerers; generations: Generations; events: EventBus; clock: Clock };
 
 /** Use cases of sessions. */
@@ -89,12 +91,12 @@ export class Sessions implements Pick<Chat, 'createSession' | 'updateSession' | 
 
   async listSessions(filter: { search?: string }, page: PageRequest, principal: Principal): Promise<Page<ChatSessionView>> {
     const { sessions } = this.#deps;
-    const { limit, fromId } = readPageRequest(page);
+    const { limit, fromId } = readPageRequest(listName, page);
     const search = parseSearch(filter.search);
     const { owner } = principal;
     const [rows, total] = await Promise.all([sessions.list({ owner, search, beforeId: fromId, limit: limit + 1 }), sessions.count(owner, search)]);
     const counts = await sessions.messageCounts(rows.map(({ id }) => id));
-    return toPage(rows.map((row) => toSessionView(row, counts.get(row.id) ?? 0)), limit, total);
+    return toPage({ list: listName, views: rows.map((row) => toSessionView(row, counts.get(row.id) ?? 0)), limit, total });
   }
 
   async #view(row: ChatSession): Promise<ChatSessionView> {

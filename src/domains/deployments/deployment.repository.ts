@@ -1,13 +1,15 @@
 import { UniqueConstraintViolationException, type EntityManager, type FilterQuery } from '@mikro-orm/core';
 import { AppError } from '../../shared/errors.ts';
 import { isId } from '../../shared/ids.ts';
-import { decodeCursor, encodeCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import { decodeCursor, decodeIdCursor, encodeCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
 import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
 import { Deployment } from './deployment.entity.ts';
 import { deploymentMachine, occupyingStatuses, type DeploymentStatus } from './deployment.machine.ts';
 import type { DeploymentConfig, DeploymentEventView, DeploymentFilter } from './types.ts';
+
+const listName = 'deployments';
 
 /** A row without the other server's key, which only `apiKeyOf` reads. */
 export type DeploymentRow = Omit<Deployment, 'apiKey'>;
@@ -70,10 +72,10 @@ export class DeploymentRepository {
 
   async list(filter: DeploymentFilter, page: PageRequest): Promise<Page<DeploymentRow>> {
     const matching = { ...(filter.status ? { status: filter.status } : {}), ...(filter.modelId ? { modelId: filter.modelId } : {}) };
-    const where = page.cursor === undefined ? matching : { ...matching, id: { $lt: uuidCursor(page.cursor) } };
+    const where = page.cursor === undefined ? matching : { ...matching, id: { $lt: decodeIdCursor(listName, page.cursor) } };
     const em = this.#em();
     const rows = await em.find(Deployment, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
-    return toPage(rows, page.limit, await em.count(Deployment, matching), (row) => encodeCursor([row.id]));
+    return toPage(rows, page.limit, await em.count(Deployment, matching), (row) => encodeIdCursor(listName, row.id));
   }
 
   /** Every deployment that should run or may hold something; read once when the service starts. */
@@ -154,15 +156,9 @@ function toPage<T>(rows: readonly T[], limit: number, total: number | null, curs
   return { items, nextCursor: rows.length > limit ? (cursors.at(-1) ?? null) : null, total, cursors };
 }
 
-function uuidCursor(cursor: string): string {
-  const [id] = decodeCursor(cursor, 1);
-  // Decoding nonsense gives the error that callers know for a bad cursor.
-  if (typeof id !== 'string' || !isId(id)) decodeCursor('', 1);
-  return String(id);
-}
-
 function numberCursor(cursor: string): bigint {
   const [id] = decodeCursor(cursor, 1);
+  // Decoding nonsense gives the error that callers know for a bad cursor.
   if (typeof id !== 'string' || !/^\d{1,18}$/.test(id)) decodeCursor('', 1);
   return BigInt(String(id));
 }

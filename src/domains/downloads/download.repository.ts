@@ -3,7 +3,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { AppError, type StoredError } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import { isId, newId } from '../../shared/ids.ts';
-import { decodeCursor, encodeCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import { decodeIdCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
 import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition } from '../../shared/persistence/transition.repository.ts';
@@ -11,6 +11,8 @@ import { DownloadFile, DownloadTask } from './download-task.entity.ts';
 import { downloadMachine, type DownloadStatus, unfinishedStatuses } from './download.machine.ts';
 import type { DownloadPlan } from './planning/plan-download.ts';
 import type { DownloadFileStatus, DownloadFilter } from './types.ts';
+
+const listName = 'downloads';
 
 export type TaskRow = Readonly<DownloadTask>;
 export type FileRow = Readonly<DownloadFile>;
@@ -99,11 +101,11 @@ export class DownloadRepository {
   async list(filter: DownloadFilter, page: PageRequest): Promise<Page<TaskWithFiles>> {
     const { status, modelId } = filter;
     const matching = { ...(status ? { status } : {}), ...(modelId === undefined ? {} : { modelId }) };
-    const where = page.cursor === undefined ? matching : { ...matching, id: { $lt: idOfCursor(page.cursor) } };
+    const where = page.cursor === undefined ? matching : { ...matching, id: { $lt: decodeIdCursor(listName, page.cursor) } };
     const em = this.#em();
     const rows = await em.find(DownloadTask, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
     const items = rows.slice(0, page.limit);
-    const cursors = items.map(({ id }) => encodeCursor([id]));
+    const cursors = items.map(({ id }) => encodeIdCursor(listName, id));
     const nextCursor = rows.length > page.limit ? (cursors.at(-1) ?? null) : null;
     return { items: await this.withFiles(items), nextCursor, total: await em.count(DownloadTask, matching), cursors };
   }
@@ -193,12 +195,6 @@ export class DownloadRepository {
   #tell(id: string, status: DownloadStatus): void {
     this.#events.publish('download.changed', id, { taskId: id, status });
   }
-}
-
-function idOfCursor(cursor: string): string {
-  const [id] = decodeCursor(cursor, 1);
-  if (typeof id === 'string' && isId(id)) return id;
-  throw new AppError('VALIDATION_FAILED', 'cursor: not one that this service gave out', { details: { fields: [{ field: 'cursor', message: 'not one that this service gave out' }] } });
 }
 
 function planColumns({ revision, variant, variantKey, format, quantization, totalBytes }: DownloadPlan) {

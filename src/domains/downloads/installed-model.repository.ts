@@ -1,8 +1,9 @@
 import type { EntityManager } from '@mikro-orm/core';
-import { AppError } from '../../shared/errors.ts';
 import { isId, newId } from '../../shared/ids.ts';
-import { decodeCursor, encodeCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import { decodeIdCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
 import { InstalledModel } from './installed-model.entity.ts';
+
+const listName = 'installed';
 
 export type InstalledRow = Readonly<InstalledModel>;
 export type NewInstalled = Pick<InstalledModel, 'modelId' | 'revision' | 'variant' | 'variantKey' | 'format' | 'quantization' | 'sizeBytes' | 'folder' | 'files'>;
@@ -38,10 +39,10 @@ export class InstalledModelRepository {
 
   async list(page: PageRequest): Promise<Page<InstalledRow>> {
     const em = this.#em();
-    const where = page.cursor === undefined ? {} : { id: { $lt: idOfCursor(page.cursor) } };
+    const where = page.cursor === undefined ? {} : { id: { $lt: decodeIdCursor(listName, page.cursor) } };
     const rows = await em.find(InstalledModel, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
     const items = rows.slice(0, page.limit);
-    const cursors = items.map(({ id }) => encodeCursor([id]));
+    const cursors = items.map(({ id }) => encodeIdCursor(listName, id));
     return { items, nextCursor: rows.length > page.limit ? (cursors.at(-1) ?? null) : null, total: await em.count(InstalledModel, {}), cursors };
   }
 
@@ -62,10 +63,4 @@ export class InstalledModelRepository {
   async remove(id: string): Promise<void> {
     await this.#em().nativeDelete(InstalledModel, { id });
   }
-}
-
-function idOfCursor(cursor: string): string {
-  const [id] = decodeCursor(cursor, 1);
-  if (typeof id === 'string' && isId(id)) return id;
-  throw new AppError('VALIDATION_FAILED', 'cursor: not one that this service gave out', { details: { fields: [{ field: 'cursor', message: 'not one that this service gave out' }] } });
 }
