@@ -84,6 +84,17 @@ describe('rooms', () => {
     expect(show(wrong)).toEqual([]);
   });
 
+  it('load the service for no command but serve, so that the others start quickly', () => {
+    const seen = new Set<string>();
+    const visit = (file: string): void => {
+      if (seen.has(file)) return;
+      seen.add(file);
+      for (const { target } of imports.filter((entry) => entry.file === file && isRelative(entry) && !entry.isType)) visit(target);
+    };
+    for (const file of files) if (file === 'main.ts' || (file.startsWith('cli/') && file !== 'cli/serve.ts')) visit(file);
+    expect([...seen].filter((file) => file === 'app.ts' || /^(domains|adapters)\//.test(file))).toEqual([]);
+  });
+
   it('leave construction to app.ts', () => {
     const wrong = imports.filter(isRelative).filter(({ file, target }) => (target === 'app.ts' || target === 'main.ts') && file !== 'cli/serve.ts');
     expect(show(wrong)).toEqual([]);

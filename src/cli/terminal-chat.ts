@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline';
+import { StopReason } from '../shared/abort.ts';
 import type { CommandContext } from './context.ts';
 import type { Conversation } from './conversation.ts';
 import { exitCodes, failureLine } from './failure.ts';
@@ -17,8 +18,8 @@ export async function chatAtTerminal(context: CommandContext, conversation: Conv
   const { output, interrupts, signal, stdin } = context;
   const screen = process.stdout.isTTY ? process.stdout : process.stderr;
   const lines = createInterface({ input: stdin, output: screen, terminal: true, prompt: '>>> ', historySize: 500 });
-  // In raw mode the terminal sends a character instead of the signal.
-  lines.on('SIGINT', () => interrupts.raise());
+  // In raw mode the terminal sends a character instead of the signal, and nobody passes it on a second time.
+  lines.on('SIGINT', () => interrupts.raise(0));
   const close = (): void => lines.close();
   signal.addEventListener('abort', close, { once: true });
   output.note('Type a message, /help for help, /bye to end.');
@@ -28,6 +29,8 @@ export async function chatAtTerminal(context: CommandContext, conversation: Conv
       if (!signal.aborted) lines.prompt();
       const { done, value } = await iterator.next();
       const text = (value ?? '').trim();
+      // The cursor stands behind the prompt.
+      if (done || signal.aborted) screen.write('\n');
       if (signal.aborted) return exitCodes.interrupted;
       if (done || text === '/bye') break;
       if (text === '/help') for (const line of help) output.note(line);
@@ -56,7 +59,8 @@ async function answer({ output, signal }: CommandContext, conversation: Conversa
 /** One message, one answer. */
 export async function chatOnce({ interrupts }: CommandContext, conversation: Conversation, message: string): Promise<number | undefined> {
   await conversation.ask(message);
-  return interrupts.hasStopped ? exitCodes.interrupted : undefined;
+  if (interrupts.hasStopped) throw new StopReason('stopped');
+  return undefined;
 }
 
 /** Each line of a standard input that is no terminal is a message. */
@@ -69,7 +73,7 @@ export async function chatByLines(context: CommandContext, conversation: Convers
       if (line.trim() === '') continue;
       await conversation.ask(line);
       // Nobody is there to be asked whether the next line is still wanted.
-      if (context.interrupts.hasStopped) return exitCodes.interrupted;
+      if (context.interrupts.hasStopped) throw new StopReason('stopped');
     }
   } finally {
     context.signal.removeEventListener('abort', close);

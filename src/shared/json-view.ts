@@ -5,6 +5,7 @@ export type Json = Record<string, unknown>;
 /** Fields whose values are enums: upper case in GraphQL, lower case in REST. Codes of errors are upper case in both. */
 const enumFields = new Set([
   'status',
+  'verification',
   'desiredStatus',
   'role',
   'finishReason',

@@ -1,0 +1,159 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { jsonLines, runCommand, startCommand, type Finished } from '../support/command-line.ts';
+import { createTemporaryFolder, type TemporaryFolder } from '../support/data-dir.ts';
+import { eventually } from '../support/eventually.ts';
+import { bufferContent } from '../support/hub/content.ts';
+import { createHub, type Hub } from '../support/hub/hub.ts';
+import { startService, type ServiceProcess } from '../support/service-process.ts';
+import { buildTinyGguf, tinyStory } from '../support/tiny-gguf.ts';
+
+const unknownId = '0192f000-0000-7000-8000-000000000001';
+
+describe('commands on a service that runs', () => {
+  let hub: Hub;
+  let folder: TemporaryFolder;
+  let service: ServiceProcess;
+
+  beforeAll(async () => {
+    hub = await createHub({ repos: [{ id: 'tiny/story-GGUF', files: [{ path: 'story-F16.gguf', content: bufferContent(buildTinyGguf({ mode: 'story' })) }] }] });
+    folder = await createTemporaryFolder('cli');
+    service = await startService({ dataDir: folder.path, env: { HF_ENDPOINT: hub.endpoint } });
+  }, 90_000);
+
+  afterAll(async () => {
+    if (service.isAlive()) await service.end('SIGTERM');
+    await hub.close();
+    await folder.remove();
+  }, 60_000);
+
+  const command = (args: readonly string[], options: { input?: string; env?: Record<string, string> } = {}): Promise<Finished> => runCommand(args, { dataDir: folder.path, ...options });
+
+  async function done(...args: string[]): Promise<Finished> {
+    const finished = await command(args);
+    expect(finished).toMatchObject({ code: 0 });
+    return finished;
+  }
+
+  async function json(...args: string[]): Promise<Record<string, unknown>> {
+    return JSON.parse((await done(...args, '--json')).stdout) as Record<string, unknown>;
+  }
+
+  it('find a model, download it, run it and talk to it, each with JSON alone on standard output', async () => {
+    expect(await json('search', 'story', '--source', 'huggingface')).toMatchObject({ items: [{ id: 'huggingface:tiny/story-GGUF', installed: false }], sources: [{ status: 'ok' }] });
+    expect(await json('info', 'tiny/story-GGUF')).toMatchObject({ model: { variants: [{ name: 'F16', recommended: true, fit: { verdict: 'fits' } }] } });
+
+    const events = jsonLines((await done('pull', 'tiny/story-GGUF', '--json')).stdout);
+    expect(events[0]).toMatchObject({ type: 'snapshot' });
+    expect(events.at(-1)).toMatchObject({ task: { status: 'completed', progress: 1 } });
+    expect(await json('downloads')).toMatchObject({ items: [{ model_id: 'huggingface:tiny/story-GGUF', status: 'completed' }] });
+    expect(await json('ls')).toMatchObject({ items: [{ model_id: 'huggingface:tiny/story-GGUF', variant: 'F16', verification: 'verified' }] });
+
+    expect(await json('start', 'tiny/story-GGUF', '--name', 'story', '--context', '512', '--threads', '1')).toMatchObject({ deployment: { name: 'story', status: 'running' } });
+    expect(await json('ps')).toMatchObject({ items: [{ name: 'story', status: 'running' }] });
+
+    const talk = await command(['chat', 'story', '--json'], { input: 'Tell me a story\n\nAnother one\n' });
+    expect(talk.code).toBe(0);
+    const spoken = jsonLines(talk.stdout);
+    expect(spoken.filter(({ type }) => type === 'end')).toHaveLength(2);
+    expect(spoken.filter(({ type }) => type === 'token').map(({ text }) => String(text)).join('')).toBe(tinyStory + tinyStory);
+
+    const { items } = (await json('sessions')) as { items: { session_id: string; message_count: number }[] };
+    expect(items).toMatchObject([{ message_count: 4 }]);
+    const exported = await json('export', items[0]?.session_id ?? '');
+    expect(exported['content_type']).toContain('text/markdown');
+    expect(exported['content']).toContain(tinyStory);
+    expect(await json('status')).toMatchObject({ url: service.url, deployments: { total: 1, running: 1 } });
+  }, 60_000);
+
+  it('show the same to people as text without control characters where nobody sits at a terminal', async () => {
+    for (const args of [['search', 'story'], ['info', 'tiny/story-GGUF'], ['ls'], ['downloads'], ['ps'], ['logs', 'story'], ['sessions'], ['keys'], ['status'], ['config'], ['pull', 'tiny/story-GGUF']]) {
+      const { stdout, stderr } = await done(...args);
+      expect(stdout + stderr).not.toMatch(/[\u0000-\u0008\u000B-\u001F\u007F]/);
+    }
+    const answer = await command(['chat', 'story'], { input: 'Hello' });
+    expect(answer.stdout).toBe(`${tinyStory}\n`);
+  }, 60_000);
+
+  it('write a conversation to a file', async () => {
+    const { items } = (await json('sessions', '--limit', '1')) as { items: { session_id: string }[] };
+    const file = path.join(folder.path, 'talk.md');
+    await done('export', items[0]?.session_id ?? '', '--output', 'talk.md');
+    expect(await readFile(file, 'utf8')).toContain('Hello');
+  });
+
+  it('follow the log of a deployment until Ctrl-C, which ends them with 130', async () => {
+    const following = startCommand(['logs', 'story', '-f', '--json'], { dataDir: folder.path });
+    await eventually('a line has come', () => following.stdout().includes('"level":"info"'));
+    following.kill('SIGINT');
+    const { code, stdout, stderr } = await following.finished;
+    expect(code).toBe(130);
+    expect(jsonLines(stdout)[0]).toMatchObject({ stream: 'supervisor', run: 1 });
+    expect(stderr).toMatch(/^llm-manager: INTERRUPTED: .+\n$/);
+  });
+
+  it('restart, stop and remove what runs, and stop only when it has stopped', async () => {
+    expect(await json('restart', 'story')).toMatchObject({ deployment: { status: 'running' } });
+    expect(await json('stop', 'story')).toMatchObject({ deployment: { status: 'stopped' } });
+    const chat = await command(['chat', 'story'], { input: 'Hello\n' });
+    expect(chat).toMatchObject({ code: 1, stdout: '' });
+    expect(chat.stderr).toMatch(/^llm-manager: INVALID_STATE: story is stopped/);
+    expect(await json('start', 'story')).toMatchObject({ deployment: { status: 'running' } });
+    await done('stop', 'story', '--rm');
+    expect(await json('ps')).toMatchObject({ items: [] });
+    await done('rm', 'tiny/story-GGUF');
+    expect(await json('ls')).toMatchObject({ items: [] });
+  }, 60_000);
+
+  it('put a download into the queue, hold it, go on and cancel it', async () => {
+    hub.addRepo({ id: 'tiny/slow-GGUF', files: [{ path: 'slow-F16.gguf', content: bufferContent(buildTinyGguf({ mode: 'random' })) }] });
+    const started = (await json('pull', 'tiny/slow-GGUF', '--no-wait', '--max-bytes-per-second', '20000')) as { task: { task_id: string } };
+    const id = started.task.task_id;
+    expect(await json('pause', id)).toMatchObject({ task: { status: 'paused' } });
+    expect(await json('resume', id)).toMatchObject({ task: { task_id: id } });
+    expect(await json('cancel', id)).toMatchObject({ task: { status: 'cancelled' } });
+  });
+
+  it('make keys that may do what they are for, and end them', async () => {
+    const made = (await json('keys', 'create', 'guest', '--role', 'viewer')) as { key: { key_id: string }; secret: string };
+    const env = { LLM_MANAGER_URL: service.url, LLM_MANAGER_API_KEY: made.secret };
+    expect(await command(['ps'], { env })).toMatchObject({ code: 0 });
+    const refused = await command(['pull', 'tiny/story-GGUF'], { env });
+    expect(refused).toMatchObject({ code: 5, stdout: '' });
+    expect(refused.stderr).toMatch(/^llm-manager: FORBIDDEN: .+\n$/);
+    const rotated = (await json('keys', 'rotate', made.key.key_id)) as { secret: string };
+    expect(await command(['ps'], { env })).toMatchObject({ code: 5 });
+    await done('keys', 'revoke', made.key.key_id);
+    expect(await command(['ps'], { env: { ...env, LLM_MANAGER_API_KEY: rotated.secret } })).toMatchObject({ code: 5 });
+  }, 60_000);
+
+  it.each([
+    ['wrong usage', ['pull'], 2, 'VALIDATION_FAILED'],
+    ['an unknown command', ['pulll', 'x'], 2, 'VALIDATION_FAILED'],
+    ['a wrong number', ['downloads', '--json', '--limit', 'x'], 2, 'VALIDATION_FAILED'],
+    ['a value that is none of those', ['search', 'x', '--sort', 'beauty'], 2, 'VALIDATION_FAILED'],
+    ['a model id that cannot be one', ['info', '../../etc'], 2, 'VALIDATION_FAILED'],
+    ['a service that does not answer', ['ls', '--url', 'http://127.0.0.1:9', '--key', 'k'], 3, 'NETWORK_FAILED'],
+    ['a data folder without a service', ['ls', '--data-dir', '/nonexistent/llm-manager'], 3, 'NETWORK_FAILED'],
+    ['an unknown model', ['info', 'tiny/none'], 4, 'MODEL_NOT_FOUND'],
+    ['an unknown task', ['cancel', unknownId], 4, 'DOWNLOAD_NOT_FOUND'],
+    ['an unknown deployment', ['stop', 'nobody'], 4, 'DEPLOYMENT_NOT_FOUND'],
+    ['an unknown session', ['export', unknownId], 4, 'CHAT_SESSION_NOT_FOUND'],
+    ['a wrong key', ['ls', '--key', 'wrong'], 5, 'UNAUTHENTICATED'],
+    ['a model that is not installed', ['start', 'tiny/story-GGUF'], 1, 'MODEL_NOT_INSTALLED'],
+  ] as const)('end with one line, its code and nothing else for %s', async (_what, args, code, errorCode) => {
+    const finished = await command(args);
+    expect(finished).toMatchObject({ code, stdout: '' });
+    expect(finished.stderr).toMatch(new RegExp(`^llm-manager: ${errorCode}: [^\\n]+\\n$`));
+  });
+
+  it('show a stack only when asked', async () => {
+    expect((await command(['info', 'tiny/none', '--verbose'])).stderr).toMatch(/\n\s+at /);
+  });
+
+  it('end quietly when whoever reads their output has gone', async () => {
+    const { code, stderr } = await runCommand([], { dataDir: folder.path, program: ['bash', '-c', `"${process.execPath}" "${path.resolve('src/main.ts')}" config --json | true; echo "\${PIPESTATUS[0]}"`] });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+});
