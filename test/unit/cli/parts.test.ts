@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
@@ -147,6 +148,11 @@ describe('the command line', () => {
       command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
       expect(help).toMatch(/Examples:\n {2}(llm-manager|source|printf|LLM_MANAGER)/);
     }
+  });
+
+  it('stands in docs/cli.md with every command', async () => {
+    const docs = await readFile(new URL('../../../docs/cli.md', import.meta.url), 'utf8');
+    for (const command of program.commands) expect(docs).toMatch(new RegExp(`\\b${command.name()}\\b`));
   });
 
   it.each(shells)('completes every command in %s', (shell) => {
