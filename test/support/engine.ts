@@ -70,7 +70,7 @@ export async function* readEvents(response: Response): AsyncGenerator<string> {
   const parser = createParser({ onEvent: (event) => ready.push(event.data) });
   const decoder = new TextDecoder();
   for await (const bytes of response.body ?? []) {
-    parser.feed(decoder.decode(bytes as Uint8Array, { stream: true }));
+    parser.feed(decoder.decode(bytes, { stream: true }));
     yield* ready.splice(0);
   }
 }
