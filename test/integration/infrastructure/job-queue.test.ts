@@ -70,7 +70,8 @@ describe.each(Object.keys(stores))('the job queue on %s', (kind) => {
     gate.open();
     await eventually('a run after the first has ended', async () => {
       await queue.enqueue('single', subject);
-      return runs.length === 3;
+      // A run that is over makes room for the next one: there may be several before this looks again.
+      return runs.length >= 3;
     });
   });
 
