@@ -1,3 +1,4 @@
+import { amountsText, defaultContextSize, defaultParallel, usableBytes, verdictOf } from '../../shared/gguf/fit-policy.ts';
 import type { GgufHeader } from '../../shared/gguf/header.ts';
 import { estimateMemory, maxContextThatFits } from '../../shared/gguf/memory.ts';
 import { preferenceRank } from './quantization.ts';
@@ -6,11 +7,6 @@ import type { VariantFiles } from './variants.ts';
 
 export type MachineMemory = { availableBytes: number; gpuFreeBytes: number | null };
 
-/** The same reserve, share, context and number of sequences as when a deployment starts without settings. */
-const reserveBytes = 512 * 1024 * 1024;
-const tightShare = 0.9;
-const contextSizeDefault = 4096;
-const parallelDefault = 2;
 /** An engine without a model, and its buffers, while the header's figures are not known. */
 const overheadBytesDefault = 256 * 1024 * 1024;
 
@@ -23,11 +19,11 @@ export type FitInput = {
 };
 
 export function estimateFit({ variant, header, contextLength, memory }: FitInput): FitEstimate {
-  const availableBytes = Math.max(0, memory.availableBytes - reserveBytes + (memory.gpuFreeBytes ?? 0));
-  const contextSize = Math.min(header?.contextLength ?? contextLength ?? contextSizeDefault, contextSizeDefault);
+  const availableBytes = usableBytes(memory.availableBytes, memory.gpuFreeBytes ?? 0);
+  const contextSize = defaultContextSize(header?.contextLength ?? contextLength);
   if (!header) return withoutHeader(variant.sizeBytes, contextSize, availableBytes);
   // The header is of one variant; its tensors' size would be that one's for all.
-  const request = { header: { ...header, tensorBytes: 0 }, fileBytes: variant.sizeBytes, parallel: parallelDefault };
+  const request = { header: { ...header, tensorBytes: 0 }, fileBytes: variant.sizeBytes, parallel: defaultParallel };
   const { weightsBytes, kvCacheBytes, overheadBytes, totalBytes } = estimateMemory({ ...request, contextSize });
   const longest = maxContextThatFits({ ...request, availableBytes });
   const maxContextSize = longest > 0 ? longest : null;
@@ -39,29 +35,16 @@ export function estimateFit({ variant, header, contextLength, memory }: FitInput
 function withoutHeader(weightsBytes: number, contextSize: number, availableBytes: number): FitEstimate {
   const neededBytes = weightsBytes + overheadBytesDefault;
   const verdict = weightsBytes === 0 ? 'unknown' : verdictOf(neededBytes, availableBytes);
-  const reason = verdict === 'unknown' ? 'The size of its weights is not known.' : `${amounts(neededBytes, availableBytes)}, without the memory of a conversation.`;
+  const reason = verdict === 'unknown' ? 'The size of its weights is not known.' : `${amountsText(neededBytes, availableBytes)}, without the memory of a conversation.`;
   const unknown = { kvCacheBytes: null, maxContextSize: null };
   return { verdict, contextSize, weightsBytes, overheadBytes: overheadBytesDefault, neededBytes, availableBytes, reason, ...unknown };
 }
 
-function verdictOf(neededBytes: number, availableBytes: number): FitVerdict {
-  if (neededBytes <= availableBytes * tightShare) return 'fits';
-  return neededBytes <= availableBytes ? 'tight' : 'does_not_fit';
-}
-
-function amounts(neededBytes: number, availableBytes: number): string {
-  return `It needs about ${gibibytes(neededBytes)} of the ${gibibytes(availableBytes)} that are free`;
-}
-
 function reasonFor(verdict: FitVerdict, figures: Pick<FitEstimate, 'neededBytes' | 'availableBytes' | 'maxContextSize'>): string {
-  const needed = amounts(figures.neededBytes, figures.availableBytes);
+  const needed = amountsText(figures.neededBytes, figures.availableBytes);
   if (verdict === 'fits') return `${needed}.`;
   if (verdict === 'tight') return `${needed}: little is left for anything else.`;
   return figures.maxContextSize === null ? `${needed}.` : `${needed}; a context of up to ${figures.maxContextSize} tokens would fit.`;
-}
-
-function gibibytes(bytes: number): string {
-  return `${(bytes / 1024 ** 3).toFixed(2)} GiB`;
 }
 
 export type Candidate = VariantFiles & { fit: FitEstimate | null };

@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises';
 import { AppError } from '../../shared/errors.ts';
 import type { ReadAt } from '../../shared/gguf/byte-cursor.ts';
 import { GgufError } from '../../shared/gguf/errors.ts';
+import { amountsText, defaultContextSize, defaultParallel, usableBytes, verdictOf } from '../../shared/gguf/fit-policy.ts';
 import { readGgufHeader, type GgufHeader } from '../../shared/gguf/header.ts';
 import { estimateMemory, maxContextThatFits } from '../../shared/gguf/memory.ts';
 import type { ModelFiles } from './installed-choice.ts';
@@ -10,14 +11,6 @@ import type { DeploymentConfig, FitReport } from './types.ts';
 /** What is free for a model now; null where there is no GPU. */
 export type MachineMemory = () => Promise<{ availableBytes: number; gpuFreeBytes: number | null }>;
 
-/** Left to the system and to this service. */
-const reserveBytes = 512 * 1024 * 1024;
-/** Above this share of what is free the verdict is `tight`. */
-const tightShare = 0.9;
-/** What the embedded engine takes when nothing is set, as far as the model was trained for it. */
-const defaultContextSizeMax = 4096;
-/** Answers at once where nothing is set: a chat and one more, because each costs a context of its own. */
-export const defaultParallel = 2;
 const headersKept = 64;
 
 /** Whether a model fits in memory, and how much is promised to engines that have not taken theirs yet. */
@@ -33,13 +26,13 @@ export class FitChecker {
   /** Also checks the header, before any engine sees the file. Throws UNSUPPORTED_MODEL, MODEL_NOT_INSTALLED. */
   async report(files: ModelFiles, config: DeploymentConfig, exceptFor?: string): Promise<FitReport> {
     const header = await this.#header(files.path);
-    const contextSize = config.contextSize ?? Math.min(header.contextLength ?? defaultContextSizeMax, defaultContextSizeMax);
+    const contextSize = config.contextSize ?? defaultContextSize(header.contextLength);
     const request = { header, fileBytes: files.bytes, parallel: config.parallel ?? defaultParallel };
     const estimate = estimateMemory({ ...request, contextSize });
     const availableBytes = await this.availableBytes(config, exceptFor);
     const maxContext = maxContextThatFits({ ...request, availableBytes });
     const neededBytes = estimate.totalBytes;
-    const verdict = neededBytes <= availableBytes * tightShare ? 'fits' : neededBytes <= availableBytes ? 'tight' : 'does_not_fit';
+    const verdict = verdictOf(neededBytes, availableBytes);
     const maxContextSize = maxContext > 0 ? maxContext : null;
     const { weightsBytes, kvCacheBytes, overheadBytes } = estimate;
     const reason = reasonFor(verdict, { neededBytes, availableBytes, maxContextSize });
@@ -62,7 +55,7 @@ export class FitChecker {
     const gpu = config.gpuLayers === 0 ? 0 : (gpuFreeBytes ?? 0);
     let promised = 0;
     for (const [id, bytes] of this.#promised) if (id !== exceptFor) promised += bytes;
-    return Math.max(0, availableBytes - reserveBytes + gpu - promised);
+    return usableBytes(availableBytes, gpu, promised);
   }
 
   async #header(path: string): Promise<GgufHeader> {
@@ -98,13 +91,9 @@ export function doesNotFit(report: FitReport): AppError {
 }
 
 function reasonFor(verdict: FitReport['verdict'], figures: Pick<FitReport, 'neededBytes' | 'availableBytes' | 'maxContextSize'>): string {
-  const amounts = `It needs about ${gibibytes(figures.neededBytes)} of the ${gibibytes(figures.availableBytes)} that are free`;
+  const amounts = amountsText(figures.neededBytes, figures.availableBytes);
   if (verdict === 'fits') return `${amounts}.`;
   if (verdict === 'tight') return `${amounts}: little is left for anything else.`;
   const way = figures.maxContextSize === null ? 'A smaller variant may fit.' : `A context of up to ${figures.maxContextSize} tokens would fit.`;
   return `${amounts}. ${way}`;
-}
-
-function gibibytes(bytes: number): string {
-  return `${(bytes / 1024 ** 3).toFixed(2)} GiB`;
 }

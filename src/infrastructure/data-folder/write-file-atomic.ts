@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { syncFolder } from '../../platform/sync-folder.ts';
 
 /** Names of the files that `writeFileAtomic` writes before it renames them. */
 export const temporaryName = /\.\d+-[0-9a-f-]{36}\.tmp$/;
@@ -25,14 +26,4 @@ export async function writeFileAtomic(path: string, text: string | Uint8Array, o
     throw error;
   }
   await syncFolder(dirname(path));
-}
-
-/** The rename itself is on disk only when the folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

@@ -44,10 +44,3 @@ export class StopSignals {
     }
   }
 }
-
-/** `StopSignals` for those that need not listen earlier; returns a function that lets go of the signals. */
-export function onStopSignals(first: StopHandlers['first'], second: StopHandlers['second'], echoMs?: number): () => void {
-  const signals = new StopSignals(echoMs);
-  signals.handle({ first, second });
-  return () => signals.close();
-}

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, mkdir, open, readdir, readFile, readlink, realpath, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, readlink, realpath, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { isMissingFile } from '../transfer/faults.ts';
 import { removePartFiles } from '../transfer/sidecar.ts';
 import type { BlobPlace, ModelLayout } from './model-layout.ts';
 import { safeJoin } from './safe-path.ts';
+import { syncFolder } from '../../../platform/sync-folder.ts';
 
 /** The blob's size, or null when it is not there or is no plain file. */
 export async function blobSize(path: string): Promise<number | null> {
@@ -126,16 +127,6 @@ async function removeEmptyFolders(folder: string, root: string): Promise<void> {
       return;
     }
     current = dirname(current);
-  }
-}
-
-/** The rename is on the disk only when its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }
 

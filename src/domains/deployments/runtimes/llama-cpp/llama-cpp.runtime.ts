@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { findPackageJSON } from 'node:module';
 import { AppError, type ErrorCode, type FieldFault } from '../../../../shared/errors.ts';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
-import { defaultParallel } from '../../fit.ts';
+import { defaultParallel } from '../../../../shared/gguf/fit-policy.ts';
 import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
 import type { DeploymentConfig } from '../../types.ts';
 import { ProcessMeter } from '../process-use.ts';
