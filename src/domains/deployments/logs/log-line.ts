@@ -43,7 +43,7 @@ export function parseEngineLine(raw: string): EngineLine {
 
 function guessLevel(text: string): LogLevel {
   const head = text.slice(0, 200);
-  if (/\b(error|fatal|panic|exception|abort(ed)?|segfault)\b/i.test(head)) return 'error';
+  if (/\b(error|fatal|panic|exception|abort(ed)?|segfault|terminate called)\b/i.test(head)) return 'error';
   if (/\bwarn(ing)?\b/i.test(head)) return 'warn';
   if (/\b(debug|trace)\b/i.test(head)) return 'debug';
   return 'info';
