@@ -1,10 +1,12 @@
 /**
  * Runs in the page before GraphiQL. A key that was typed into one tab's headers serves the others too, where the
  * placeholder still stands, until the browser's tab is closed. A browser's WebSocket takes no headers, so there the
- * key goes into the first message, where the server looks for it.
+ * key goes into the first message, where the server looks for it. Tabs that nobody has edited open anew: GraphiQL
+ * would restore them with an empty one in front.
  */
 export const pageBridge = `
 (() => {
+  if (localStorage.getItem('graphiql:query') === null) localStorage.removeItem('graphiql:tabState');
   const name = 'llm-manager:authorization';
   const isReal = (value) => Boolean(value) && !value.includes('<');
   const remembered = () => sessionStorage.getItem(name);
