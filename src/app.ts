@@ -17,6 +17,7 @@ import { createOllamaSource } from './domains/catalog/sources/ollama/ollama.sour
 import { createChat, type ChatModule } from './domains/chat/create-chat.ts';
 import { createDeployments, type DeploymentsRoom } from './domains/deployments/create-deployments.ts';
 import { createLlamaCppRuntime } from './domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
+import { LlamaServerFinder } from './domains/deployments/runtimes/llama-cpp/llama-server/binary.ts';
 import { createRemoteRuntime } from './domains/deployments/runtimes/remote/remote.runtime.ts';
 import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
@@ -186,7 +187,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
       dataDir: folder.path,
     },
   });
-  const runtimes = [createLlamaCppRuntime({ http: base.http, gpuMemoryOf: system.gpuMemoryOf }), createRemoteRuntime({ http: base.http })];
+  const runtimes = [createLlamaCppRuntime({ http: base.http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf: system.gpuMemoryOf }), createRemoteRuntime({ http: base.http })];
   const deployments: DeploymentsRoom = createDeployments({
     ...common,
     runtimes: new Map(runtimes.map((runtime) => [runtime.id, runtime])),
@@ -196,6 +197,10 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
   });
   const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, instanceId: randomUUID(), http: inference });
   return { access, catalog, downloads, deployments, chat, system };
+}
+
+function createLlamaServer({ deployments }: Config, folder: DataFolder): { finder: LlamaServerFinder; runDir: string } {
+  return { finder: new LlamaServerFinder(deployments.llamaServer, path.join(folder.path, 'engines')), runDir: path.join(folder.path, 'run') };
 }
 
 function createSources({ sources }: Config, { http, cache }: Foundation, logger: Logger): ReadonlyMap<string, ModelSource> {

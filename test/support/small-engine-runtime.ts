@@ -20,7 +20,7 @@ export function createSmallEngineRuntime(): SmallEngineRuntime {
     name: 'small engine',
     capabilities: { needsModel: false, formats: [], adminOnly: false },
     pids,
-    probe: () => Promise.resolve({ id: 'small', name: 'small engine', available: true, version: '1', detail: null, needsModel: false, formats: [] }),
+    probe: () => Promise.resolve({ id: 'small', name: 'small engine', available: true, version: '1', detail: null, needsModel: false, formats: [], engines: [] }),
     validate: (config: DeploymentConfig) => (config.image === undefined ? [] : [{ field: 'config.image', message: 'is not used' }]),
     start: (request, signal) => start(request, signal, pids),
     endOrphan: async (handle) => {

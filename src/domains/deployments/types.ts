@@ -105,7 +105,33 @@ export type LogEvent = { type: 'line'; line: LogLine } | { type: 'dropped'; line
 /** One change of a deployment's state, as `transition` recorded it. */
 export type DeploymentEventView = { id: string; fromStatus: DeploymentStatus | null; toStatus: DeploymentStatus; reason: string | null; at: Date };
 
-export type RuntimeInfo = { id: RuntimeId; name: string; available: boolean; version: string | null; detail: string | null; needsModel: boolean; formats: readonly string[] };
+export type RuntimeInfo = {
+  id: RuntimeId;
+  name: string;
+  available: boolean;
+  version: string | null;
+  /** What is missing, or what it runs on. */
+  detail: string | null;
+  needsModel: boolean;
+  formats: readonly string[];
+  /** What it can run models with on this machine, and what it could; empty where there is nothing to choose. */
+  engines: readonly EngineInfo[];
+};
+
+/** One program, build or server with which a runtime runs models. */
+export type EngineInfo = {
+  /** `llama-server`, `embedded-cpu`, `embedded-cuda`, `embedded-vulkan`, `embedded-metal`, `ollama`, `docker`, `docker-gpu`. */
+  id: string;
+  name: string;
+  available: boolean;
+  /** What a deployment that is started now runs on. */
+  inUse: boolean;
+  version: string | null;
+  /** What it is, or what is missing. */
+  detail: string | null;
+  /** How to get it, in a sentence; null where it is there, and where this machine cannot have it. */
+  remedy: string | null;
+};
 
 export type FitRequest = { modelId: string; variant?: string; config?: DeploymentConfig };
 

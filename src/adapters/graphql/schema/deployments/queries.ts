@@ -1,4 +1,4 @@
-import type { RuntimeInfo } from '../../../../domains/deployments/types.ts';
+import type { EngineInfo, RuntimeInfo } from '../../../../domains/deployments/types.ts';
 import { builder } from '../../builder.ts';
 import { pageArgs, pageCost, toConnection, toPageRequest } from '../../connection.ts';
 import { toUuid } from '../../ids.ts';
@@ -16,6 +16,19 @@ const role = 'VIEWER';
 /** Lines that are sent before the live ones; more is what paging is for. */
 const followTailMax = 1000;
 
+const RuntimeEngine = builder.objectRef<EngineInfo>('RuntimeEngine').implement({
+  description: 'A program, build or server with which a runtime runs models on this machine, or could.',
+  fields: (t) => ({
+    engineId: t.exposeID('id', { description: 'E.g. `llama-server`, `embedded-cpu`, `embedded-cuda`, `ollama`, `docker`.' }),
+    name: t.exposeString('name', { description: 'Name for people.' }),
+    available: t.exposeBoolean('available', { description: 'It is there and works on this machine.' }),
+    inUse: t.exposeBoolean('inUse', { description: 'What a deployment that is started now runs on.' }),
+    version: t.exposeString('version', { nullable: true, description: 'Its version.' }),
+    detail: t.exposeString('detail', { nullable: true, description: 'What it is, or what is missing.' }),
+    remedy: t.exposeString('remedy', { nullable: true, description: 'How to get it; null where it is there, and where this machine cannot have it.' }),
+  }),
+});
+
 const DeploymentRuntime = builder.objectRef<RuntimeInfo>('DeploymentRuntime').implement({
   description: 'Something that can run models.',
   fields: (t) => ({
@@ -26,6 +39,7 @@ const DeploymentRuntime = builder.objectRef<RuntimeInfo>('DeploymentRuntime').im
     detail: t.exposeString('detail', { nullable: true, description: 'What is missing, or what it runs on.' }),
     needsModel: t.exposeBoolean('needsModel', { description: 'It runs an installed model; else a server that runs already.' }),
     formats: t.stringList({ description: 'Formats that it loads.', resolve: (runtime) => [...runtime.formats] }),
+    engines: t.field({ type: [RuntimeEngine], description: 'What it runs models with here, or could.', resolve: (runtime) => [...runtime.engines] }),
   }),
 });
 

@@ -3,18 +3,19 @@ import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { sleep } from '../../../../shared/async.ts';
+import { engineEnvironment } from './engine-environment.ts';
+import { EngineStartError } from './engine-start-error.ts';
+import type { EngineExit, LocalEngine } from './local-engine.ts';
 import { engineExitCodes } from './protocol.ts';
 import type { EngineFailureCode, EngineOptions, EngineReady, FromEngine, ToEngine } from './protocol.ts';
 import { identifyProcess, isSameProcess } from '../../../../platform/process-identity.ts';
 import type { ProcessIdentity } from '../../../../platform/process-identity.ts';
 
-export type EngineExit = { code: number | null; signal: NodeJS.Signals | null };
-
 export type StartEngineOptions = {
   engine: EngineOptions;
   /** An open file: a pipe would block the engine when nobody reads, and die with the service. */
   logFd: number;
-  /** Variables of the deployment. Nothing else of the service's own environment is passed but `inheritedVariables`. */
+  /** Variables of the deployment. Nothing else of the service's own environment is passed but what `engineEnvironment` names. */
   environment?: Readonly<Record<string, string>>;
   /** 0..1 of the weights. */
   onProgress?: (progress: number) => void;
@@ -23,36 +24,9 @@ export type StartEngineOptions = {
 };
 
 /** A running engine. It ends by itself when this process ends. */
-export type EngineProcess = ProcessIdentity &
-  Pick<EngineReady, 'port' | 'contextSize' | 'trainContextSize' | 'threads' | 'gpu' | 'gpuLayers'> & {
-    /** `Authorization: Bearer <secret>` of every request but `/health`. */
-    secret: string;
-    /** Resolves, never rejects, when the process has ended for whatever reason. */
-    onExit: Promise<EngineExit>;
-    /** Running answers get `drainMs`; resolves when the process has ended, killed if need be. An abort kills at once. */
-    stop(drainMs: number, signal?: AbortSignal): Promise<EngineExit>;
-    /** SIGKILL to the whole process group. */
-    kill(): void;
-  };
-
-/** The engine did not become ready. */
-export class EngineStartError extends Error {
-  override readonly name = 'EngineStartError';
-  readonly code: EngineFailureCode;
-
-  constructor(code: EngineFailureCode, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
+export type EngineProcess = LocalEngine & Pick<EngineReady, 'trainContextSize' | 'threads' | 'gpu' | 'gpuLayers'>;
 
 const childMain = fileURLToPath(new URL('./child/main.ts', import.meta.url));
-
-/** What an engine needs of the machine; never keys, tokens or addresses of the service. */
-const inheritedVariables = [
-  'PATH', 'HOME', 'TMPDIR', 'LANG', 'LC_ALL', 'TZ', 'LD_LIBRARY_PATH', 'DYLD_LIBRARY_PATH',
-  'CUDA_VISIBLE_DEVICES', 'CUDA_HOME', 'CUDA_PATH', 'HIP_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES', 'GGML_VK_VISIBLE_DEVICES', 'VK_ICD_FILENAMES',
-] as const;
 
 /** After the drain the engine cleans up, for which it gives itself one second. */
 const endGraceMs = 5_000;
@@ -103,12 +77,11 @@ const pollMs = 50;
 const orphanGraceMs = 1_000;
 
 function spawnChild({ logFd, environment = {} }: StartEngineOptions): ChildProcess {
-  const inherited = inheritedVariables.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]] as const]));
   return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', childMain], {
     // A session of its own: Ctrl-C in the terminal reaches the service alone, and the group can be killed as one.
     detached: true,
     stdio: ['ignore', logFd, logFd, 'ipc'],
-    env: { ...Object.fromEntries(inherited), ...environment },
+    env: engineEnvironment(environment),
   });
 }
 

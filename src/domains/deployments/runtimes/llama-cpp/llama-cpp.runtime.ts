@@ -1,17 +1,23 @@
 import { open } from 'node:fs/promises';
-import { findPackageJSON } from 'node:module';
 import { AppError, type ErrorCode, type FieldFault } from '../../../../shared/errors.ts';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
 import { defaultParallel } from '../../../../shared/gguf/fit-policy.ts';
 import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
-import type { DeploymentConfig } from '../../types.ts';
+import type { DeploymentConfig, RuntimeInfo } from '../../types.ts';
 import { ProcessMeter } from '../process-use.ts';
-import { endOrphan, EngineStartError, startEngine, type EngineExit, type EngineProcess } from './engine-process.ts';
+import { endOrphan, startEngine } from './engine-process.ts';
+import { EngineStartError } from './engine-start-error.ts';
+import { probeLlamaCpp } from './engines.ts';
+import type { LlamaServerFinder } from './llama-server/binary.ts';
+import { startLlamaServer } from './llama-server/server-process.ts';
+import type { EngineExit, LocalEngine } from './local-engine.ts';
 import type { ProcessIdentity } from '../../../../platform/process-identity.ts';
 import { engineExitCodes, type EngineFailureCode, type EngineOptions } from './protocol.ts';
 
 export type LlamaCppRuntimeDeps = {
   http: OutgoingHttp;
+  /** `runDir`: a private folder, for the keys of running servers. Without this there is only the embedded engine. */
+  llamaServer?: { finder: LlamaServerFinder; runDir: string };
   /** Bytes that a process holds on graphics cards; null where that cannot be told. */
   gpuMemoryOf?: (pid: number) => Promise<number | null>;
 };
@@ -47,30 +53,20 @@ const failureCodes: Record<EngineFailureCode, ErrorCode> = {
   INTERNAL: 'START_FAILED',
 };
 
-/** Runs a GGUF with llama.cpp in a child process of its own, one a deployment. */
+/** Runs a GGUF with llama.cpp in a process of its own, one a deployment: with llama-server where there is one, else embedded. */
 export function createLlamaCppRuntime(deps: LlamaCppRuntimeDeps): ModelRuntime {
+  const common = { id: llamaCppRuntimeId, name: 'llama.cpp', needsModel: true, formats: ['gguf'] };
   return {
-    id: llamaCppRuntimeId,
-    name: 'llama.cpp (embedded)',
-    capabilities: { needsModel: true, formats: ['gguf'], adminOnly: false },
-    probe: async () => {
-      const detail = isInstalled() ? null : 'The package node-llama-cpp is not installed.';
-      return await Promise.resolve({ id: llamaCppRuntimeId, name: 'llama.cpp (embedded)', available: detail === null, version: null, detail, needsModel: true, formats: ['gguf'] });
-    },
+    id: common.id,
+    name: common.name,
+    capabilities: { needsModel: true, formats: common.formats, adminOnly: false },
+    probe: async (): Promise<RuntimeInfo> => ({ ...common, ...(await probeLlamaCpp(deps.llamaServer?.finder ?? null)) }),
     validate,
     start: (request, signal) => start(deps, request, signal),
     endOrphan: async (handle, signal) => {
       if (handle.pid !== null && handle.startTime !== null) await endOrphan({ pid: handle.pid, startTime: handle.startTime }, signal);
     },
   };
-}
-
-function isInstalled(): boolean {
-  try {
-    return findPackageJSON('node-llama-cpp', import.meta.url) !== undefined;
-  } catch {
-    return false;
-  }
 }
 
 function validate(config: DeploymentConfig): readonly FieldFault[] {
@@ -96,8 +92,7 @@ async function start(deps: LlamaCppRuntimeDeps, request: RuntimeStart, signal: A
       // Awaited below; until then its failure must not count as unhandled.
       stored.catch(() => undefined);
     };
-    const onProgress = request.onLoading ? { onProgress: request.onLoading } : {};
-    const engine = await startEngine({ engine: engineOptions(request, modelPath), logFd: file.fd, environment, onSpawn, ...onProgress }, signal);
+    const engine = await startAny({ deps, request, common: { engine: engineOptions(request, modelPath), logFd: file.fd, environment, onSpawn } }, signal);
     await stored.catch(async (error: unknown) => {
       await engine.stop(0);
       throw error;
@@ -107,6 +102,20 @@ async function start(deps: LlamaCppRuntimeDeps, request: RuntimeStart, signal: A
     if (error instanceof EngineStartError) throw new AppError(failureCodes[error.code], error.message, { cause: error });
     throw error;
   }
+}
+
+type CommonOptions = { engine: EngineOptions; logFd: number; environment: Readonly<Record<string, string>>; onSpawn: (identity: ProcessIdentity) => void };
+
+/** Chosen anew for each start, so that a llama-server that was just built or removed counts at once. */
+async function startAny(given: { deps: LlamaCppRuntimeDeps; request: RuntimeStart; common: CommonOptions }, signal: AbortSignal): Promise<LocalEngine> {
+  const { deps, request, common } = given;
+  const found = await deps.llamaServer?.finder.find();
+  if (deps.llamaServer && found?.binary) {
+    request.log('supervisor', 'info', `The engine is llama-server ${found.binary.version ?? ''} (${found.binary.path}).`);
+    return await startLlamaServer({ ...common, program: found.binary.path, deploymentId: request.deploymentId, runDir: deps.llamaServer.runDir, http: deps.http }, signal);
+  }
+  if (found && deps.llamaServer?.finder.isForced) throw new AppError('RUNTIME_UNAVAILABLE', `The llama-server that is set cannot be used: ${found.fault ?? ''}`);
+  return await startEngine({ ...common, ...(request.onLoading ? { onProgress: request.onLoading } : {}) }, signal);
 }
 
 function engineOptions({ config, name }: RuntimeStart, modelPath: string): EngineOptions {
@@ -128,7 +137,7 @@ function toHandle(identity: ProcessIdentity): RuntimeHandle {
   return { runtime: llamaCppRuntimeId, pid: identity.pid, startTime: identity.startTime, containerId: null };
 }
 
-function toRunningModel(engine: EngineProcess, request: RuntimeStart, deps: LlamaCppRuntimeDeps): RunningModel {
+function toRunningModel(engine: LocalEngine, request: RuntimeStart, deps: LlamaCppRuntimeDeps): RunningModel {
   const baseUrl = `http://127.0.0.1:${engine.port}`;
   const meter = new ProcessMeter(engine.pid);
   return {

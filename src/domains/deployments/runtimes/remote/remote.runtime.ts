@@ -34,7 +34,7 @@ export function createRemoteRuntime(deps: RemoteRuntimeDeps): ModelRuntime {
     capabilities: { needsModel: false, formats: [], adminOnly: true },
     // Restarting means asking again: that is worth going on with for as long as the server is away.
     defaults: { health: { intervalSeconds: 30, timeoutSeconds: 10 }, restart: { policy: 'always', maxRetries: 100 } },
-    probe: () => Promise.resolve({ id: remoteRuntimeId, name, available: true, version: null, detail: null, needsModel: false, formats: [] }),
+    probe: () => Promise.resolve({ id: remoteRuntimeId, name, available: true, version: null, detail: null, needsModel: false, formats: [], engines: [] }),
     validate,
     start: (request, signal) => start(deps, request, signal),
     endOrphan: () => Promise.resolve(),

@@ -1,0 +1,204 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import * as z from 'zod';
+import { sleep } from '../../../../../shared/async.ts';
+import { GgufError } from '../../../../../shared/gguf/errors.ts';
+import { defaultContextSize } from '../../../../../shared/gguf/fit-policy.ts';
+import type { OutgoingHttp } from '../../../../../shared/outgoing-http.ts';
+import { freePort, isPortFree } from '../../../../../platform/free-port.ts';
+import { identifyProcess, type ProcessIdentity } from '../../../../../platform/process-identity.ts';
+import { engineEnvironment } from '../engine-environment.ts';
+import { EngineStartError } from '../engine-start-error.ts';
+import type { EngineExit, LocalEngine } from '../local-engine.ts';
+import { readModelFile } from '../model-file.ts';
+import type { EngineOptions } from '../protocol.ts';
+import { claimEngines, guardEngine } from './guard.ts';
+
+export type StartLlamaServerOptions = {
+  /** Path of the program. */
+  program: string;
+  engine: EngineOptions;
+  /** Names the file of its key. */
+  deploymentId: string;
+  /** A private folder; the key's file lies there for as long as the server runs. */
+  runDir: string;
+  logFd: number;
+  environment: Readonly<Record<string, string>>;
+  http: OutgoingHttp;
+  onSpawn: (identity: ProcessIdentity) => void;
+};
+
+const portTries = 3;
+const pollMs = { first: 20, max: 250 };
+const drainPollMs = 100;
+const endGraceMs = 5_000;
+const answerBytesMax = 1024 * 1024;
+/** Each slot lists its settings too. */
+const slotsSchema = z.array(z.object({ is_processing: z.boolean(), n_ctx: z.number().int().positive() })).min(1);
+
+/** Resolves when the model is loaded and served; on abort the process is killed and has ended before this rejects. */
+export async function startLlamaServer(options: StartLlamaServerOptions, signal: AbortSignal): Promise<LocalEngine> {
+  signal.throwIfAborted();
+  // Before any native code sees the file: llama.cpp trusts the sizes that a header gives.
+  const usualContext = await usualContextSize(options.engine.modelPath);
+  const contextSize = options.engine.contextSize ?? usualContext;
+  await claimEngines(options.runDir);
+  for (let attempt = 1; ; attempt += 1) {
+    const port = options.engine.port === 0 ? await freePort() : options.engine.port;
+    try {
+      return await startOn({ ...options, port, contextSize }, signal);
+    } catch (error) {
+      // Another program took the port that was free a moment ago.
+      const isBadLuck = error instanceof EngineStartError && error.code === 'PORT_IN_USE' && options.engine.port === 0;
+      if (!isBadLuck || attempt === portTries) throw error;
+    }
+  }
+}
+
+async function usualContextSize(modelPath: string): Promise<number> {
+  try {
+    return defaultContextSize((await readModelFile(modelPath)).header.contextLength);
+  } catch (error) {
+    const reason = error instanceof GgufError ? error.message : 'it cannot be opened';
+    throw new EngineStartError('MODEL_INVALID', `The model file cannot be loaded: ${reason}`);
+  }
+}
+
+type Start = StartLlamaServerOptions & { port: number; contextSize: number };
+
+async function startOn(start: Start, signal: AbortSignal): Promise<LocalEngine> {
+  const secret = randomBytes(32).toString('base64url');
+  const keyFile = join(start.runDir, `${start.deploymentId}.key`);
+  // A file, because arguments and environment of a process can be read by other users of the machine.
+  await writeFile(keyFile, `${secret}\n`, { mode: 0o600 });
+  const child = spawn(start.program, toArguments(start, keyFile), {
+    // A session of its own: Ctrl-C in the terminal reaches the service alone, and the group can be killed as one.
+    detached: true,
+    stdio: ['ignore', start.logFd, start.logFd],
+    env: engineEnvironment(start.environment),
+  });
+  let endGuard = (): void => undefined;
+  const onExit = exitOf(child).then(async (exit) => {
+    endGuard();
+    await rm(keyFile, { force: true }).catch(() => undefined);
+    return exit;
+  });
+  const kill = (): void => killGroup(child, 'SIGKILL');
+  signal.addEventListener('abort', kill, { once: true });
+  try {
+    const identity = child.pid === undefined ? null : await identifyProcess(child.pid);
+    if (identity === null) throw await explainExit(start, await onExit);
+    endGuard = guardEngine(start.runDir, identity.pid);
+    start.onSpawn(identity);
+    const server: Server = { http: start.http, baseUrl: `http://127.0.0.1:${start.port}`, secret };
+    const [slot] = await untilReady(server, { start, onExit }, signal);
+    const stop = (drainMs: number, stopSignal?: AbortSignal): Promise<EngineExit> => stopServer({ child, onExit, server }, drainMs, stopSignal);
+    return { ...identity, port: start.port, contextSize: slot?.n_ctx ?? start.contextSize, secret, onExit, stop, kill };
+  } catch (error) {
+    kill();
+    await onExit;
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', kill);
+  }
+}
+
+function toArguments({ engine, port, contextSize }: Start, keyFile: string): string[] {
+  const { modelPath, modelName, parallel, threads, gpuLayers } = engine;
+  return [
+    '--model', modelPath, '--alias', modelName, '--host', '127.0.0.1', '--port', String(port), '--api-key-file', keyFile,
+    // It divides its context among the slots.
+    '--ctx-size', String(contextSize * parallel), '--parallel', String(parallel),
+    '--threads', String(threads ?? Math.max(1, availableParallelism() - 1)),
+    ...(gpuLayers === null ? [] : ['--n-gpu-layers', String(gpuLayers)]),
+    '--jinja', '--slots', '--no-webui',
+  ];
+}
+
+async function exitOf(child: ChildProcess): Promise<EngineExit> {
+  const { promise, resolve } = Promise.withResolvers<EngineExit>();
+  child.once('exit', (code, signal) => resolve({ code, signal }));
+  child.on('error', () => {
+    if (child.pid === undefined) resolve({ code: null, signal: null });
+  });
+  return await promise;
+}
+
+type Server = { http: OutgoingHttp; baseUrl: string; secret: string };
+type Slots = z.infer<typeof slotsSchema>;
+
+/** Its slots once it serves. Asking for them also shows that the server behind the port is the one with our key. */
+async function untilReady(server: Server, run: { start: Start; onExit: Promise<EngineExit> }, signal: AbortSignal): Promise<Slots> {
+  const ended = new AbortController();
+  const exited = run.onExit.then(async (exit) => {
+    ended.abort();
+    throw await explainExit(run.start, exit);
+  });
+  exited.catch(() => undefined);
+  const live = AbortSignal.any([signal, ended.signal]);
+  for (let waitMs = pollMs.first; ; waitMs = Math.min(waitMs * 2, pollMs.max)) {
+    const slots = await Promise.race([readSlots(server, live).catch(() => null), exited]);
+    signal.throwIfAborted();
+    if (slots !== null) return slots;
+    await Promise.race([sleep(waitMs, live).catch(() => undefined), exited]);
+    signal.throwIfAborted();
+  }
+}
+
+/** Null while it loads. */
+async function readSlots({ http, baseUrl, secret }: Server, signal: AbortSignal): Promise<Slots | null> {
+  const common = { method: 'GET', maxBytes: answerBytesMax, allowPrivate: true } as const;
+  const health = await http({ ...common, url: `${baseUrl}/health` }, signal);
+  if (health.status !== 200) return null;
+  const answer = await http({ ...common, url: `${baseUrl}/slots`, headers: { authorization: `Bearer ${secret}` } }, signal);
+  return answer.status === 200 ? slotsSchema.parse(JSON.parse(Buffer.from(answer.body).toString('utf8'))) : null;
+}
+
+async function explainExit(start: Start, { code, signal }: EngineExit): Promise<EngineStartError> {
+  if (code === null && signal === null) return new EngineStartError('ENGINE_UNAVAILABLE', `${start.program} could not be started.`);
+  if (code !== null && !(await isPortFree(start.port))) return new EngineStartError('PORT_IN_USE', `Port ${start.port} is in use.`);
+  const how = signal === null ? `exit code ${code ?? 'unknown'}` : `signal ${signal}`;
+  return new EngineStartError('INTERNAL', `llama-server ended before it was ready (${how}); its log says more.`);
+}
+
+type Running = { child: ChildProcess; onExit: Promise<EngineExit>; server: Server };
+
+/** It cuts running answers when it is told to end, so they are waited for here. */
+async function stopServer({ child, onExit, server }: Running, drainMs: number, signal?: AbortSignal): Promise<EngineExit> {
+  const ended = new AbortController();
+  void onExit.then(() => ended.abort());
+  const drained = AbortSignal.any([ended.signal, AbortSignal.timeout(drainMs), ...(signal ? [signal] : [])]);
+  while (!drained.aborted && (await isBusy(server, drained))) await sleep(drainPollMs, drained).catch(() => undefined);
+  const kill = (): void => killGroup(child, 'SIGKILL');
+  const timer = setTimeout(kill, endGraceMs);
+  signal?.addEventListener('abort', kill, { once: true });
+  if (signal?.aborted) kill();
+  killGroup(child, 'SIGTERM');
+  const exit = await onExit;
+  clearTimeout(timer);
+  signal?.removeEventListener('abort', kill);
+  return exit;
+}
+
+async function isBusy(server: Server, signal: AbortSignal): Promise<boolean> {
+  try {
+    return (await readSlots(server, signal))?.some((slot) => slot.is_processing) === true;
+  } catch {
+    // One that does not answer has nothing to say any more.
+    return false;
+  }
+}
+
+/** Once the child is reaped its pid may belong to a stranger. */
+function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // ESRCH: the group has ended.
+  }
+}
