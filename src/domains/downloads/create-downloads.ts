@@ -21,11 +21,11 @@ import { blobKeyOf, TaskFiles } from './task-files.ts';
 import { TaskRunner } from './task-runner.ts';
 import { readBootId } from './transfer/boot-id.ts';
 import type { ByteSource } from './transfer/byte-source.ts';
+import { createByteSource } from './transfer/choose-byte-source.ts';
 import { defaultTransferSettings, type TransferSettings } from './transfer/file-transfer.ts';
 import { HostSlots } from './transfer/host-slots.ts';
 import { removePartFiles } from './transfer/sidecar.ts';
 import { TokenBucket } from './transfer/token-bucket.ts';
-import { createUndiciByteSource } from './transfer/undici-byte-source.ts';
 import type { Downloads, InstalledModels } from './types.ts';
 
 export type DownloadsConfig = {
@@ -85,7 +85,7 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   const { hfCacheDir, modelsDir, dataDir, reserveBytes = null } = config;
   const budget = new DiskBudget({ dataDir, hfCacheDir, modelsDir, reserveBytes, promised: parts.promised });
   const models = new ModelStore({ repository: installed, budget, clock, hfCacheDir, modelsDir, isModelInUse: deps.isModelInUse });
-  const bytes = deps.bytes ?? createUndiciByteSource({ connectTimeoutMs, userAgent: deps.userAgent ?? 'llm-manager' });
+  const bytes = deps.bytes ?? createByteSource({ connectTimeoutMs, userAgent: deps.userAgent ?? 'llm-manager' });
   const settings = { ...defaultTransferSettings, connections: config.connectionsPerHost, ...config.transfer };
   const transfer = { bytes, slots: new HostSlots(clock, config.connectionsPerHost), clock, logger, bootId: readBootId(), settings };
   const files = new TaskFiles({ transfer, scanners: [formatScanner, ...(deps.scanners ?? [])], logger });

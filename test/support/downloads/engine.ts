@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createUndiciByteSource } from '../../../src/domains/downloads/transfer/undici-byte-source.ts';
 import { readBootId } from '../../../src/domains/downloads/transfer/boot-id.ts';
 import type { ByteSource } from '../../../src/domains/downloads/transfer/byte-source.ts';
+import { createByteSource } from '../../../src/domains/downloads/transfer/choose-byte-source.ts';
 import { defaultTransferSettings, type FileTransferJob, type TransferDeps, transferFile, type TransferSettings } from '../../../src/domains/downloads/transfer/file-transfer.ts';
 import { HostSlots } from '../../../src/domains/downloads/transfer/host-slots.ts';
 import type { FileIdentity } from '../../../src/domains/downloads/transfer/sidecar.ts';
@@ -33,9 +33,11 @@ export function addNoise(hub: Hub, sizeBytes: number, seed = 'noise'): TestFile 
   return { repo, identity };
 }
 
+export const sourceOptions = { connectTimeoutMs: 2000, userAgent: 'llm-manager/test' };
+
 export type Engine = { deps: TransferDeps; close(): Promise<void> };
 
-export async function createEngine(settings: Partial<TransferSettings> = {}, bytes: ByteSource = createUndiciByteSource({ connectTimeoutMs: 2000, userAgent: 'llm-manager/test' })): Promise<Engine> {
+export async function createEngine(settings: Partial<TransferSettings> = {}, bytes: ByteSource = createByteSource(sourceOptions)): Promise<Engine> {
   const merged = { ...quickSettings, ...settings };
   const deps: TransferDeps = { bytes, slots: new HostSlots(systemClock, merged.connections), clock: systemClock, logger: silentLogger, bootId: readBootId(), settings: merged };
   return { deps, close: () => bytes.close() };

@@ -3,14 +3,14 @@ import { readBootId } from '../../../src/domains/downloads/transfer/boot-id.ts';
 import { defaultTransferSettings, transferFile } from '../../../src/domains/downloads/transfer/file-transfer.ts';
 import { HostSlots } from '../../../src/domains/downloads/transfer/host-slots.ts';
 import type { FileIdentity } from '../../../src/domains/downloads/transfer/sidecar.ts';
-import { createUndiciByteSource } from '../../../src/domains/downloads/transfer/undici-byte-source.ts';
+import { createByteSource } from '../../../src/domains/downloads/transfer/choose-byte-source.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { locateOnHub } from '../downloads/hub-locate.ts';
 import { silentLogger } from '../silent-logger.ts';
 
 const [endpoint = '', partPath = '', given = '{}'] = process.argv.slice(2);
 const identity = JSON.parse(given) as FileIdentity;
-const bytes = createUndiciByteSource({ connectTimeoutMs: 2000, userAgent: 'llm-manager/test' });
+const bytes = createByteSource({ connectTimeoutMs: 2000, userAgent: 'llm-manager/test' });
 const ref = { source: 'huggingface', name: identity.modelId.replace('huggingface:', ''), revision: null };
 const say = (line: Record<string, unknown>): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 

@@ -6,7 +6,9 @@ import type { PartFile } from './part-file.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
 /** What one write takes: large enough for the disk, small enough that a kill loses little. */
-const writeBytes = 256 * 1024;
+const writeBytes = 128 * 1024;
+/** A piece of this size is worth a write of its own. */
+const directBytes = 64 * 1024;
 /** A slow connection's bytes do not wait longer than this for more of them. */
 const writeEveryMs = 250;
 
@@ -79,22 +81,25 @@ export class RangeFetch {
   }
 
   async #store(piece: Uint8Array): Promise<void> {
-    for (let taken = 0; taken < piece.length; ) {
-      if (this.#buffered === 0) this.#bufferedAtMs = this.#deps.clock.monotonicMs();
-      const some = piece.subarray(taken, taken + this.#buffer.length - this.#buffered);
-      this.#buffer.set(some, this.#buffered);
-      this.#buffered += some.length;
-      taken += some.length;
-      const isOld = this.#deps.clock.monotonicMs() - this.#bufferedAtMs >= writeEveryMs;
-      if (this.#buffered === this.#buffer.length || isOld) await this.#flush();
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (this.#buffered === 0) this.#bufferedAtMs = nowMs;
+    const isOld = nowMs - this.#bufferedAtMs >= writeEveryMs;
+    // A large piece is written from where it lies; small ones are gathered, because each write costs a turn of the loop.
+    if (piece.length >= directBytes || isOld || this.#buffered + piece.length > this.#buffer.length) await this.#flush(piece);
+    else {
+      this.#buffer.set(piece, this.#buffered);
+      this.#buffered += piece.length;
     }
   }
 
-  async #flush(): Promise<void> {
-    const length = this.#buffered;
-    if (length === 0) return;
+  async #flush(piece?: Uint8Array): Promise<void> {
+    const pieces: Uint8Array[] = [];
+    if (this.#buffered > 0) pieces.push(this.#buffer.subarray(0, this.#buffered));
+    if (piece && piece.length > 0) pieces.push(piece);
+    if (pieces.length === 0) return;
+    const length = this.#buffered + (piece?.length ?? 0);
     this.#buffered = 0;
-    await this.#deps.file.write([this.#buffer.subarray(0, length)], this.#position);
+    await this.#deps.file.write(pieces, this.#position);
     this.#position += length;
     this.#deps.onWritten(length);
   }

@@ -1,13 +1,11 @@
 import { BlockList } from 'node:net';
 import { Agent, type Dispatcher, request } from 'undici';
 import { withPrivateNetworks } from '../../../shared/private-networks.ts';
+import { faultOf } from './answer-head.ts';
 import type { ByteSource, RangeAnswer, RangeRequest } from './byte-source.ts';
 import { TransferFault } from './faults.ts';
-import { waitOf } from './retry-policy.ts';
 
 export type UndiciByteSourceOptions = { connectTimeoutMs: number; userAgent: string };
-
-type Headers = Dispatcher.ResponseData['headers'];
 
 /** Headers of an answer, not its body: a few kilobytes are plenty. */
 const headerBytesMax = 32 * 1024;
@@ -44,7 +42,7 @@ class UndiciByteSource implements ByteSource {
       signal.throwIfAborted();
       throw new TransferFault('connection', `no answer: ${messageOf(error)}`, { cause: error });
     }
-    const fault = faultOf(response, range);
+    const fault = faultOf({ status: response.statusCode, header: (name) => single(response.headers[name]) }, range);
     if (fault) {
       // An answer nobody reads would hold its connection.
       response.body.on('error', () => undefined).destroy();
@@ -65,59 +63,6 @@ function single(value: string | string[] | undefined): string | null {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function waitIn(headers: Headers): number | null {
-  const text = (name: string): string | undefined => single(headers[name]) ?? undefined;
-  return waitOf({ retryAfter: text('retry-after'), rateLimit: text('ratelimit') }, Date.now());
-}
-
-function faultOf({ statusCode, headers }: Dispatcher.ResponseData, range: RangeRequest): TransferFault | null {
-  switch (statusCode) {
-    case 206:
-      return rangeFault(headers, range);
-    case 200:
-      return wholeFault(headers, range);
-    case 401:
-    case 403:
-    case 410:
-      return new TransferFault('expired', `HTTP ${statusCode}`);
-    case 404:
-      return new TransferFault('missing', 'HTTP 404');
-    case 416:
-      return new TransferFault('changed', 'HTTP 416: the file is shorter than it was');
-    case 429:
-    case 503:
-      return new TransferFault('throttled', `HTTP ${statusCode}`, { waitMs: waitIn(headers) });
-    default:
-      // Redirects are followed where addresses come from, with its rules; here they mean that the address is old.
-      return new TransferFault(statusCode >= 300 && statusCode < 400 ? 'expired' : 'bad_answer', `HTTP ${statusCode}`, { waitMs: waitIn(headers) });
-  }
-}
-
-function isEncoded(headers: Headers): boolean {
-  const encoding = single(headers['content-encoding']);
-  return encoding !== null && encoding !== 'identity';
-}
-
-function rangeFault(headers: Headers, { start, end, totalBytes }: RangeRequest): TransferFault | null {
-  if (isEncoded(headers)) return new TransferFault('bad_answer', 'the bytes come encoded');
-  const given = single(headers['content-range']) ?? 'none';
-  const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/.exec(given);
-  const [, first, last, total] = match ?? [];
-  if (total !== undefined && total !== '*' && Number(total) !== totalBytes) return new TransferFault('changed', `the file has ${total} bytes now, not ${totalBytes}`);
-  if (!match || Number(first) !== start || Number(last) !== end - 1) {
-    return new TransferFault('bad_answer', `asked for bytes ${start}-${end - 1}, got ${given.slice(0, 80)}`);
-  }
-  return null;
-}
-
-/** The whole file in place of a range is right only when the range is all of it, or the caller copes. */
-function wholeFault(headers: Headers, { start, end, totalBytes, acceptWhole }: RangeRequest): TransferFault | null {
-  if (isEncoded(headers)) return new TransferFault('bad_answer', 'the bytes come encoded');
-  const length = single(headers['content-length']);
-  if (length !== null && Number(length) !== totalBytes) return new TransferFault('changed', `the file has ${length} bytes now, not ${totalBytes}`);
-  return acceptWhole === true || (start === 0 && end === totalBytes) ? null : new TransferFault('range_ignored', 'the whole file came in place of a range');
 }
 
 type Window = { /** Bytes to pass over. */ skip: number; length: number };
