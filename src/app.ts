@@ -6,6 +6,7 @@ import { createGuard } from './adapters/http/guard.ts';
 import { createMetricsHandler, createReadinessHandler } from './adapters/http/probes.ts';
 import { createKeyWatch } from './adapters/http/key-watch.ts';
 import { createGraphqlEndpoint } from './adapters/graphql/create-endpoint.ts';
+import { createOpenAi } from './adapters/openai/create-openai.ts';
 import { createRest } from './adapters/rest/create-rest.ts';
 import { createSockets } from './adapters/websocket/create-sockets.ts';
 import { createAccess, type AccessModule } from './domains/access/create-access.ts';
@@ -246,6 +247,7 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
   };
   const graphql = createGraphqlEndpoint({ services, logger, authenticate, onRevoked });
   const rest = createRest({ graphql: graphql.graphql, onRevoked, version });
+  const openAi = createOpenAi({ deployments: rooms.deployments.deployments, relays: rooms.chat.relays, onRevoked });
   const sockets = createSockets({ graphql: graphql.graphql, authenticate, onRevoked, logger });
   const { host, publicUrls, allowedOrigins } = config.server;
   const server = createHttpServer({
@@ -256,6 +258,7 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
       { prefix: '/metrics', handle: createMetricsHandler(base.metrics.render) },
       ...graphql.http,
       ...rest.http,
+      ...openAi.http,
     ],
     upgrades: [...graphql.upgrades, ...sockets.upgrades],
     logger,

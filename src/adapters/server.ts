@@ -13,7 +13,12 @@ import type { Exchange, ExchangeHandler } from './http/exchange.ts';
 import type { Guard } from './http/guard.ts';
 
 /** Routes by the first segment of the path; the longest matching prefix wins. */
-export type HttpMount = { prefix: string; handle: ExchangeHandler };
+export type HttpMount = {
+  prefix: string;
+  handle: ExchangeHandler;
+  /** Answers what went wrong before or within `handle` in another shape than ours. */
+  sendError?: (res: ServerResponse, error: AppError) => void;
+};
 export type UpgradeHandler = (upgrade: { req: IncomingMessage; socket: Duplex; head: Buffer; url: URL; principal: Principal | null }) => void;
 export type UpgradeMount = { prefix: string; handle: UpgradeHandler };
 
@@ -65,6 +70,15 @@ function callerSignal(res: ServerResponse): AbortSignal {
   return gone.signal;
 }
 
+const allowedHeaders = ['Authorization', 'Content-Type', 'X-API-Key', 'X-Request-Id', 'X-Chat-Session-Id', 'Last-Event-ID', 'Idempotency-Key'];
+const clientHeaderPattern = /^x-stainless-[a-z-]{1,40}$/;
+
+/** OpenAI's own client tells about itself in headers of its own, in a browser too. */
+function clientHeaders(req: IncomingMessage): string[] {
+  const asked = (req.headers['access-control-request-headers'] ?? '').split(',').map((name) => name.trim().toLowerCase());
+  return asked.filter((name) => clientHeaderPattern.test(name));
+}
+
 /** Headers that let an allowed foreign page read the answer; answers true when the request was only the preflight. */
 function answerCors(req: IncomingMessage, res: ServerResponse, origin: string | null): boolean {
   res.setHeader('vary', 'Origin');
@@ -75,7 +89,7 @@ function answerCors(req: IncomingMessage, res: ServerResponse, origin: string | 
   if (req.method !== 'OPTIONS' || req.headers['access-control-request-method'] === undefined) return false;
   if (origin !== null) {
     res.setHeader('access-control-allow-methods', 'GET, POST, PUT, DELETE');
-    res.setHeader('access-control-allow-headers', 'Authorization, Content-Type, X-API-Key, X-Request-Id, Last-Event-ID, Idempotency-Key');
+    res.setHeader('access-control-allow-headers', [...allowedHeaders, ...clientHeaders(req)].join(', '));
     res.setHeader('access-control-max-age', preflightMaxAgeSeconds);
   }
   res.writeHead(204).end();
@@ -105,9 +119,11 @@ class Front {
     res.on('error', () => undefined);
     const startedAt = performance.now();
     let route = 'none';
+    let mount: HttpMount | undefined;
     res.once('close', () => this.#options.observe(route, req.method ?? '', res.statusCode, (performance.now() - startedAt) / 1000));
     try {
       const url = parseTarget(req);
+      mount = mountOf(this.#mounts, url.pathname);
       if (url.pathname === '/health') {
         route = '/health';
         sendJson(res, 200, { status: 'ok' });
@@ -115,22 +131,21 @@ class Front {
       }
       this.#options.guard.checkHost(req);
       if (answerCors(req, res, this.#options.guard.checkOrigin(req))) return;
-      const mount = mountOf(this.#mounts, url.pathname);
       if (!mount) throw new AppError('ROUTE_NOT_FOUND', 'There is nothing at this path.');
       route = mount.prefix;
       if (this.draining && mount.prefix !== '/ready') throw new AppError('SHUTTING_DOWN', 'The service is shutting down.');
       await mount.handle({ req, res, url, requestId, logger, principal: await this.#principal(req), signal: callerSignal(res) });
     } catch (error) {
-      await this.#fail(error, { req, res, requestId, logger });
+      await this.#fail(error, { req, res, requestId, logger }, mount?.sendError ?? sendError);
     }
   }
 
-  async #fail(error: unknown, context: Pick<Exchange, 'req' | 'res' | 'requestId' | 'logger'>): Promise<void> {
+  async #fail(error: unknown, context: Pick<Exchange, 'req' | 'res' | 'requestId' | 'logger'>, send: (res: ServerResponse, error: AppError) => void): Promise<void> {
     const { req, res, requestId, logger } = context;
     if (isAbort(error) && (res.destroyed || req.destroyed)) return;
     if (!isAppError(error)) logger.error({ err: error, method: req.method }, 'request failed');
     if (!res.headersSent) await discardBody(req, res);
-    sendError(res, isAppError(error) ? error : maskedError(requestId));
+    send(res, isAppError(error) ? error : maskedError(requestId));
   }
 
   async #principal(req: IncomingMessage): Promise<Principal | null> {

@@ -1,6 +1,6 @@
 import type { Chat, ChatMessageView, ChatStreamEvent, SendMessage } from '../../src/domains/chat/types.ts';
 import { createChat, type ChatDeps, type ChatModule } from '../../src/domains/chat/create-chat.ts';
-import type { Deployments, DeploymentView, InferenceTarget } from '../../src/domains/deployments/types.ts';
+import type { DeploymentView, InferenceTarget } from '../../src/domains/deployments/types.ts';
 import { systemClock } from '../../src/infrastructure/system-clock.ts';
 import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
 import { MemoryTokenStream } from '../../src/infrastructure/events/memory-token-stream.ts';
@@ -29,6 +29,7 @@ export type ChatWorld = {
   events: InProcessEventBus;
   tokenStream: MemoryTokenStream;
   deployment: FakeDeployment;
+  deployments(): DeploymentView[];
   addDeployment(change?: Partial<DeploymentView>, target?: Partial<InferenceTarget>): FakeDeployment;
   /** A further service process on the same database, with a stream and events of its own. */
   another(change?: Partial<ChatDeps>): { chat: Chat; module: ChatModule; tokenStream: MemoryTokenStream };
@@ -64,6 +65,7 @@ export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<C
     database,
     server,
     deployment: addDeployment(),
+    deployments: () => [...deployments.values()].map(({ view }) => view),
     addDeployment,
     another,
     close: async () => {
@@ -78,9 +80,10 @@ export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<C
   };
 }
 
-function deploymentsOf(deployments: ReadonlyMap<string, FakeDeployment>): Pick<Deployments, 'target' | 'find'> {
+function deploymentsOf(deployments: ReadonlyMap<string, FakeDeployment>): ChatDeps['deployments'] {
   return {
     find: async (id) => deployments.get(id)?.view ?? null,
+    findByName: async (name) => [...deployments.values()].find(({ view }) => view.name === name)?.view ?? null,
     target: async (id, signal) => {
       signal.throwIfAborted();
       const found = deployments.get(id);

@@ -20,11 +20,13 @@ export type CompletionScript = {
   /** Sent raw after so many tokens, then the stream goes on. */
   inject?: { after: number; raw: string };
   finishReason?: string;
+  /** Answered as it is, whatever was asked. */
+  answer?: { contentType: string; body: string };
   /** Leaves out the usage chunk. */
   noUsage?: boolean;
 };
 
-export type SeenRequest = { body: Record<string, unknown>; headers: IncomingMessage['headers'] };
+export type SeenRequest = { path: string; body: Record<string, unknown>; headers: IncomingMessage['headers'] };
 
 export type CompletionsServer = {
   readonly baseUrl: string;
@@ -56,7 +58,7 @@ export async function startCompletionsServer(): Promise<CompletionsServer> {
     void (async () => {
       const chunks: Buffer[] = [];
       for await (const chunk of request) chunks.push(chunk as Buffer);
-      const seen = { body: JSON.parse(Buffer.concat(chunks).toString('utf8')) as Record<string, unknown>, headers: request.headers };
+      const seen = { path: request.url ?? '', body: JSON.parse(Buffer.concat(chunks).toString('utf8')) as Record<string, unknown>, headers: request.headers };
       requests.push(seen);
       const script = state.choose?.(seen) ?? state.scripts.shift() ?? state.fallback;
       state.active += 1;
@@ -95,21 +97,31 @@ export async function startCompletionsServer(): Promise<CompletionsServer> {
   };
 }
 
-async function play(script: CompletionScript, { body }: SeenRequest, response: ServerResponse): Promise<void> {
+async function play(script: CompletionScript, { path, body }: SeenRequest, response: ServerResponse): Promise<void> {
   if (script.hang) return;
   if (script.refuse) {
     const text = typeof script.refuse.body === 'string' ? script.refuse.body : JSON.stringify(script.refuse.body);
     response.writeHead(script.refuse.status, { 'content-type': 'application/json', ...script.refuse.headers }).end(text);
     return;
   }
+  if (script.answer) {
+    response.writeHead(200, { 'content-type': script.answer.contentType }).end(script.answer.body);
+    return;
+  }
   const tokens = script.tokens ?? ['Hello', ' world'];
+  if (body['stream'] !== true) {
+    await prepare(script, tokens.length, response);
+    if (!response.destroyed) response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(wholeAnswer(path, body, tokens)));
+    return;
+  }
+  const isText = path === '/v1/completions';
   const chunk = (choice: Record<string, unknown>): string => event({ object: 'chat.completion.chunk', model: body['model'], choices: [{ index: 0, ...choice }] });
   response.writeHead(200, { 'content-type': 'text/event-stream' });
   response.write(chunk({ delta: { role: 'assistant', content: null }, finish_reason: null }));
   for (const [index, token] of tokens.entries()) {
     await prepare(script, index, response);
     if (response.destroyed) return;
-    response.write(chunk({ delta: { content: token }, finish_reason: null }));
+    response.write(chunk({ ...(isText ? { text: token } : { delta: { content: token } }), finish_reason: null }));
   }
   await prepare(script, tokens.length, response);
   if (response.destroyed) return;
@@ -118,10 +130,23 @@ async function play(script: CompletionScript, { body }: SeenRequest, response: S
   response.end('data: [DONE]\n\n');
 }
 
+function wholeAnswer(path: string, body: Record<string, unknown>, tokens: readonly string[]): object {
+  const model = body['model'];
+  const usage = { prompt_tokens: 7, completion_tokens: tokens.length, total_tokens: 7 + tokens.length };
+  if (path === '/v1/embeddings') {
+    const inputs = Array.isArray(body['input']) ? body['input'] : [body['input']];
+    const data = inputs.map((_input, index) => ({ object: 'embedding', index, embedding: [0.5, -1.25, index] }));
+    return { object: 'list', model, data, usage: { prompt_tokens: 3, total_tokens: 3 } };
+  }
+  const text = tokens.join('');
+  const choice = path === '/v1/completions' ? { text } : { message: { role: 'assistant', content: text } };
+  return { id: 'x', object: 'chat.completion', created: 1, model, choices: [{ index: 0, ...choice, finish_reason: 'stop' }], usage };
+}
+
 /** What is to happen before the token at `index`, or before the end. */
 async function prepare({ cutAfter, inject, holdBefore, tokenMs }: CompletionScript, index: number, response: ServerResponse): Promise<void> {
-  if (cutAfter === index) await cut(response);
   if (inject?.after === index) response.write(inject.raw);
+  if (cutAfter === index) await cut(response);
   if (holdBefore?.index === index) await holdBefore.gate.opened;
   if (tokenMs) await delay(tokenMs);
 }

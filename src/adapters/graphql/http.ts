@@ -1,11 +1,10 @@
-import type { ServerResponse } from 'node:http';
-import { StopReason } from '../../shared/abort.ts';
 import { AppError, validationFailed } from '../../shared/errors.ts';
 import { isJsonContentType, parseJsonObject, readBody } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import { httpStatusOf, retryAfterSecondsOf, sendJson } from '../http/error-response.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import { responseSignal } from '../http/response-signal.ts';
 import type { Graphql } from './create-graphql.ts';
 import { toWireError } from './errors.ts';
 import type { GraphiqlPage } from './graphiql.ts';
@@ -41,13 +40,6 @@ async function acceptRequest({ req, url, principal, signal }: Exchange): Promise
   // Yoga would take an empty object for a body that has not been read yet.
   if (Object.keys(body).length === 0) throw validationFailed([{ field: 'query', message: 'is required' }]);
   Object.assign(req, { body });
-}
-
-/** Aborts when the response is over, however it ended: a finished answer may leave a subscription that nobody reads. */
-function responseSignal(res: ServerResponse): AbortSignal {
-  const over = new AbortController();
-  res.once('close', () => over.abort(new StopReason('caller_gone')));
-  return over.signal;
 }
 
 function wantsPage({ req, url }: Exchange): boolean {

@@ -3,8 +3,8 @@ import { AppError, validationFailed } from '../../shared/errors.ts';
 
 export const bodyBytesMax = 1024 * 1024;
 
-function tooLarge(): AppError {
-  return new AppError('PAYLOAD_TOO_LARGE', `The body may have ${bodyBytesMax} bytes at most.`, { details: { max_bytes: bodyBytesMax } });
+function tooLarge(bytesMax: number): AppError {
+  return new AppError('PAYLOAD_TOO_LARGE', `The body may have ${bytesMax} bytes at most.`, { details: { max_bytes: bytesMax } });
 }
 
 /** `application/json`, in UTF-8 if it says so: other types are what a foreign page's form can send. */
@@ -15,15 +15,15 @@ export function isJsonContentType(header: string | undefined): boolean {
 }
 
 /** Throws PAYLOAD_TOO_LARGE by the declared length before reading, by the counted one while reading. */
-export async function readBody(req: IncomingMessage, signal: AbortSignal): Promise<Buffer> {
-  if (Number(req.headers['content-length'] ?? 0) > bodyBytesMax) throw tooLarge();
+export async function readBody(req: IncomingMessage, signal: AbortSignal, bytesMax = bodyBytesMax): Promise<Buffer> {
+  if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   // The stream survives a refusal, so that the answer can still be sent.
   for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     signal.throwIfAborted();
     sizeBytes += chunk.byteLength;
-    if (sizeBytes > bodyBytesMax) throw tooLarge();
+    if (sizeBytes > bytesMax) throw tooLarge(bytesMax);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, sizeBytes);
@@ -60,13 +60,13 @@ export async function discardBody(req: IncomingMessage, res: ServerResponse): Pr
 }
 
 /** The body as a JSON object; an empty body is an empty object. Encoded bodies are refused, not unpacked. */
-export async function readJsonObject(req: IncomingMessage, signal: AbortSignal): Promise<Record<string, unknown>> {
+export async function readJsonObject(req: IncomingMessage, signal: AbortSignal, bytesMax = bodyBytesMax): Promise<Record<string, unknown>> {
   const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
   if (!hasBody) return {};
   if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
     throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
   }
-  const bytes = await readBody(req, signal);
+  const bytes = await readBody(req, signal, bytesMax);
   if (bytes.byteLength === 0) return {};
   return parseJsonObject(bytes);
 }

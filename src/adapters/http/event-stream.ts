@@ -4,7 +4,7 @@ import type { Exchange } from './exchange.ts';
 /** Comment lines keep proxies from closing a quiet stream. */
 const keepAliveMs = 15_000;
 /** A reader that took nothing for this long is cut; it resumes from its last event id. */
-const defaultStalledMsMax = 30_000;
+export const defaultStalledMsMax = 30_000;
 
 export type EventStreamOptions = { headers?: Readonly<Record<string, string>> | undefined; stalledMsMax?: number | undefined };
 
@@ -14,7 +14,8 @@ export type EventStream = {
   end(): void;
 };
 
-async function drained(res: ServerResponse, signal: AbortSignal, stalledMsMax: number): Promise<void> {
+/** Resolves once the client has room; cuts one that takes nothing for `stalledMsMax`; rejects with the signal's reason when it has gone. */
+export async function drained(res: ServerResponse, signal: AbortSignal, stalledMsMax: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
   const timer = setTimeout(() => res.destroy(), stalledMsMax);
   const onDrain = (): void => resolve(undefined);

@@ -7,6 +7,7 @@ import { maskedError, sendError, sendJson } from '../http/error-response.ts';
 import { openEventStream } from '../http/event-stream.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import { responseSignal } from '../http/response-signal.ts';
 import { sendDocsPage } from './docs-page.ts';
 import { parseInput, queryObject } from './input.ts';
 import { createMatcher, type Match } from './matcher.ts';
@@ -62,7 +63,7 @@ async function call(match: Match<RestRoute>, exchange: Exchange, options: RestHa
       execute: executor.execute(caller),
       subscribe: executor.subscribe(caller),
       openStream: (headers) => {
-        onRevoked(principal, signal, () => res.destroy());
+        onRevoked(principal, responseSignal(res), () => res.destroy());
         return openEventStream(exchange, { headers, stalledMsMax: options.stalledMsMax });
       },
     });

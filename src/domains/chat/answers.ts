@@ -6,7 +6,7 @@ import type { StreamEnd, TokenStream } from '../../shared/token-stream.ts';
 import type { ChatMessage } from './chat.entity.ts';
 import { knownShape, parseAfter } from './chat.input.ts';
 import { messageNotFound, sessionNotFound } from './faults.ts';
-import { interrupted, toOutcome, type StreamOutcome } from './generation/generation.ts';
+import { interrupted, toOutcome, type StreamOutcome } from './generation/answer-keeper.ts';
 import type { Generations } from './generation/generations.ts';
 import { splitPieces } from './generation/piece-writer.ts';
 import type { MessageRepository } from './message.repository.ts';

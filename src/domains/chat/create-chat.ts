@@ -14,6 +14,8 @@ import { HistoryRepository } from './generation/history.repository.ts';
 import { defaultChatLimits, type ChatLimits } from './generation/limits.ts';
 import { History } from './history.ts';
 import { MessageRepository } from './message.repository.ts';
+import { createRelays } from './relay/relay.ts';
+import type { Relays } from './relay/types.ts';
 import { SessionRepository } from './session.repository.ts';
 import { Sessions } from './sessions.ts';
 import { Turns } from './turns.ts';
@@ -21,7 +23,7 @@ import type { Chat } from './types.ts';
 
 export type ChatDeps = {
   em: SqlEntityManager;
-  deployments: Pick<Deployments, 'target' | 'find'>;
+  deployments: Pick<Deployments, 'target' | 'find' | 'findByName'>;
   tokenStream: TokenStream;
   events: EventBus;
   clock: Clock;
@@ -34,6 +36,8 @@ export type ChatDeps = {
 
 export type ChatModule = {
   chat: Chat;
+  /** For programs that speak OpenAI's API. */
+  relays: Relays;
   /** Marks answers that an earlier process left unfinished; before the first request is served. */
   start(): Promise<void>;
   /** No new answers; running ones may end until `drain` aborts, then they are interrupted and keep their text. */
@@ -57,9 +61,10 @@ export function createChat(deps: ChatDeps): ChatModule {
     answers: new Answers({ messages, sessions, generations, tokenStream, events, clock }),
     exportSession: createExport({ sessions: sessionRows, messages, clock }),
   });
+  const relays = createRelays({ em, http, messages, tokenStream, events, clock, logger, limits, instanceId, deployments, generations, sessions: sessionRows });
   const start = async (): Promise<void> => {
     const count = await interruptOrphans({ messages, events, clock }, instanceId);
     if (count > 0) logger.info({ count }, 'answers of an earlier run were marked interrupted');
   };
-  return { chat, start, stop: (drain) => generations.close(drain) };
+  return { chat, relays, start, stop: (drain) => generations.close(drain) };
 }

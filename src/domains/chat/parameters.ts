@@ -8,7 +8,7 @@ const int32Max = 2_147_483_647;
 const schemaBytesMax = 64 * 1024;
 const schemaDepthMax = 32;
 
-const jsonSchema = z.custom<Readonly<Record<string, unknown>>>(isPlainSchema, {
+const jsonSchema = z.custom<Readonly<Record<string, unknown>>>(isPlainObject, {
   message: `must be a JSON object of at most ${schemaBytesMax} bytes and ${schemaDepthMax} levels`,
 });
 
@@ -63,7 +63,8 @@ function toUpstreamFormat(format: ChatParameters['responseFormat']): Record<stri
   return { type: 'json_schema', json_schema: isWrapped ? { name: 'answer', ...given } : { name: 'answer', schema: given } };
 }
 
-function isPlainSchema(value: unknown): boolean {
+/** A JSON object within the bounds of size and depth that a schema or a tool may have. */
+export function isPlainObject(value: unknown): boolean {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
   return isPlainJson(value, 0) && Buffer.byteLength(JSON.stringify(value)) <= schemaBytesMax;
 }

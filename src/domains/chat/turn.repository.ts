@@ -23,6 +23,8 @@ export type TurnRequest = {
   instanceId: string;
   at: Date;
   claim: IdempotencyClaim | null;
+  /** Of a new session; an existing one keeps its own. */
+  systemPrompt?: string | null;
 };
 
 type NewQuestion = { type: 'new'; text: string; parent: 'newest' | 'none' | { id: string } };
@@ -48,9 +50,9 @@ export async function storeTurn(em: SqlEntityManager, request: TurnRequest): Pro
   });
 }
 
-async function takeSession(tx: SqlEntityManager, { sessionId, owner, at }: TurnRequest): Promise<ChatSession> {
+async function takeSession(tx: SqlEntityManager, { sessionId, owner, at, systemPrompt = null }: TurnRequest): Promise<ChatSession> {
   if (sessionId === null) {
-    return tx.create(ChatSession, { id: newId(), title: '', owner, systemPrompt: null, parameters: {}, deploymentIds: [], createdAt: at, updatedAt: at });
+    return tx.create(ChatSession, { id: newId(), title: '', owner, systemPrompt, parameters: {}, deploymentIds: [], createdAt: at, updatedAt: at });
   }
   const session = await SessionRepository.lock(tx, sessionId, owner);
   if (!session) throw sessionNotFound();

@@ -50,7 +50,7 @@ describe('an answer', () => {
     );
     const { answer } = await ask(world, { sessionId: session.id, message: 'Hi', parameters: { temperature: 1, maxTokens: 16, stop: ['\n'], seed: 3 } }, anna);
     expect(answer.parameters).toEqual({ temperature: 1, topK: 40, maxTokens: 16, stop: ['\n'], seed: 3 });
-    const [{ body, headers }] = world.server.requests as [{ body: unknown; headers: Record<string, string> }];
+    const [{ body, headers }] = world.server.requests as unknown as [{ body: unknown; headers: Record<string, string> }];
     expect(body).toEqual({
       model: world.deployment.target.model,
       messages: [

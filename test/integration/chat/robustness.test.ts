@@ -72,6 +72,7 @@ describe('chat', () => {
     const service = world.another({
       deployments: {
         find: async () => ({ ...view, status: 'starting' }),
+        findByName: async () => null,
         target: async (_, signal) => {
           await Promise.race([started.opened, new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))]);
           return target;
@@ -90,6 +91,7 @@ describe('chat', () => {
       limits: { startWaitMs: 50 },
       deployments: {
         find: async () => world.deployment.view,
+        findByName: async () => null,
         target: (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
       },
     });

@@ -57,7 +57,7 @@ async function streamAnswer(prompt: Prompt, deps: EngineDeps & AnswerSink, signa
   const state: AnswerState = { finish: null, isDone: false };
   try {
     meter.requestSent();
-    const body = await openCompletion(toRequest(prompt), { http, clock, busyWaitMs: limits.busyWaitMs }, live);
+    const { body } = await openCompletion(toRequest(prompt), { http, clock, busyWaitMs: limits.busyWaitMs }, live);
     for await (const events of readCompletion(body, limits.eventCharsMax)) {
       // A server may go on sending into a connection that is closing.
       live.throwIfAborted();

@@ -15,12 +15,12 @@ const faultBytesMax = 64 * 1024;
  * Sends the request until the engine takes it, for as long as it may be busy. Throws OVERLOADED after that, and what
  * `upstreamFault` makes of any other refusal.
  */
-export async function openCompletion(request: StreamingRequest, deps: CompletionRequestDeps, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+export async function openCompletion(request: StreamingRequest, deps: CompletionRequestDeps, signal: AbortSignal): Promise<StreamingResponse> {
   const { http, clock, busyWaitMs } = deps;
   const startedMs = clock.monotonicMs();
   for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, pauseMsMax)) {
     const response = await http(request, signal);
-    if (response.status >= 200 && response.status < 300) return response.body;
+    if (response.status >= 200 && response.status < 300) return response;
     const fault = upstreamFault(response.status, await readFaultBody(response));
     if (!busyStatuses.includes(response.status)) throw fault;
     const waitMs = Math.max(pauseMs, retryAfterMs(response));

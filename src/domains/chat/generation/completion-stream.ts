@@ -60,7 +60,8 @@ function createFeed(eventCharsMax: number): (text: string) => Fed {
   };
 }
 
-function toEvents(data: string): CompletionEvent[] | AppError {
+/** What one event says; an error when it is not of such a stream. */
+export function toEvents(data: string): CompletionEvent[] | AppError {
   if (data.trim() === doneMarker) return [{ type: 'done' }];
   const parsed = chunkSchema.safeParse(parseJson(data));
   if (!parsed.success) return notACompletion(data.slice(0, 200));

@@ -4,9 +4,20 @@ import { AppError } from '../../../shared/errors.ts';
 import type { AnswerJob } from './ask-engine.ts';
 import { Generation, type GenerationDeps } from './generation.ts';
 
+/** An answer that is being made; ids are null for one that is not kept. */
+export type RunningAnswer = {
+  readonly messageId: string | null;
+  readonly sessionId: string | null;
+  /** Resolves when nothing of it is left to do; never rejects. */
+  readonly ended: Promise<void>;
+  abort(why: StopCause): void;
+};
+
 /** Places that were taken before anything was stored; each is either used for a job or given back. */
 export type Reservation = {
   start(job: AnswerJob): void;
+  /** Counts an answer that somebody else makes among the running ones until it has ended. */
+  adopt(answer: RunningAnswer): void;
   /** Gives back what was not used. */
   release(): void;
 };
@@ -18,7 +29,7 @@ const settleMs = 10_000;
 /** The answers that this process is making. Bounded: a place is taken before a message is stored. */
 export class Generations {
   readonly #deps: GenerationDeps;
-  readonly #running = new Map<string, Generation>();
+  readonly #running = new Set<RunningAnswer>();
   #reserved = 0;
   #isClosing = false;
 
@@ -39,23 +50,25 @@ export class Generations {
       this.#reserved -= places;
       left -= places;
     };
+    const take = (make: () => RunningAnswer): void => {
+      if (left < 1) throw new AppError('INTERNAL', 'An answer was started without a place.');
+      give(1);
+      this.#run(make());
+    };
     return {
-      start: (job) => {
-        if (left < 1) throw new AppError('INTERNAL', 'An answer was started without a place.', { internal: job.messageId });
-        give(1);
-        this.#start(job);
-      },
+      start: (job) => take(() => new Generation(job, this.#deps)),
+      adopt: (answer) => take(() => answer),
       release: () => give(left),
     };
   }
 
-  find(messageId: string): Generation | undefined {
-    return this.#running.get(messageId);
+  find(messageId: string): RunningAnswer | undefined {
+    return this.#running.values().find((answer) => answer.messageId === messageId);
   }
 
   /** Ends those of a session and waits for their ends to be stored. */
   async endSession(sessionId: string, signal: AbortSignal): Promise<void> {
-    const ofSession = [...this.#running.values()].filter(({ job }) => job.sessionId === sessionId);
+    const ofSession = [...this.#running].filter((answer) => answer.sessionId === sessionId);
     for (const generation of ofSession) generation.abort('cancelled');
     await abortable(Promise.all(ofSession.map(({ ended }) => ended)), signal);
   }
@@ -75,19 +88,18 @@ export class Generations {
   }
 
   #abortAll(why: StopCause): void {
-    for (const generation of this.#running.values()) generation.abort(why);
+    for (const generation of this.#running) generation.abort(why);
   }
 
-  #start(job: AnswerJob): void {
-    const generation = new Generation(job, this.#deps);
-    this.#running.set(job.messageId, generation);
-    void generation.ended.finally(() => this.#running.delete(job.messageId));
-    if (this.#isClosing) generation.abort('shutdown');
+  #run(answer: RunningAnswer): void {
+    this.#running.add(answer);
+    void answer.ended.finally(() => this.#running.delete(answer));
+    if (this.#isClosing) answer.abort('shutdown');
   }
 
   async #allEnded(): Promise<void> {
     while (this.#running.size > 0 || this.#reserved > 0) {
-      await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+      await Promise.all([...this.#running].map(({ ended }) => ended));
       // A turn that is being stored right now starts its answers a moment later.
       if (this.#running.size === 0 && this.#reserved > 0) await new Promise((resolve) => setTimeout(resolve, 10));
     }

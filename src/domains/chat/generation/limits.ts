@@ -16,10 +16,14 @@ export type ChatLimits = {
   stallMs: number;
   /** For an engine that says it is busy. */
   busyWaitMs: number;
+  /** The same for a program that asks through the gateway: it tries again by itself. */
+  relayBusyWaitMs: number;
+  /** An answer that is sent in one piece is silent until it is complete. */
+  wholeAnswerMs: number;
 };
 
 export const defaultChatLimits: ChatLimits = {
-  generationsMax: 256,
+  generationsMax: 512,
   answerBytesMax: 1024 * 1024,
   eventCharsMax: 1024 * 1024,
   partialEveryMs: 700,
@@ -27,4 +31,6 @@ export const defaultChatLimits: ChatLimits = {
   firstTokenMs: 10 * 60_000,
   stallMs: 120_000,
   busyWaitMs: 30_000,
+  relayBusyWaitMs: 5_000,
+  wholeAnswerMs: 30 * 60_000,
 };

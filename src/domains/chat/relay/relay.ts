@@ -1,0 +1,193 @@
+import { stopCauseOf, StopReason, type StopCause } from '../../../shared/abort.ts';
+import { AppError } from '../../../shared/errors.ts';
+import type { Principal } from '../../../shared/principal.ts';
+import type { StreamingHttp, StreamingRequest, StreamingResponse } from '../../../shared/streaming-http.ts';
+import type { Deployments, InferenceTarget } from '../../deployments/types.ts';
+import { knownShape } from '../chat.input.ts';
+import { sessionNotFound } from '../faults.ts';
+import { openCompletion } from '../generation/completion-request.ts';
+import { causeOf } from '../generation/engine-loss.ts';
+import type { Generations, RunningAnswer } from '../generation/generations.ts';
+import { linkSignals } from '../generation/linked-signal.ts';
+import { waitForTarget } from '../generation/wait-for-target.ts';
+import { Watchdog } from '../generation/watchdog.ts';
+import type { SessionRepository } from '../session.repository.ts';
+import { createStreamTap, createWholeTap, type Tap } from './recorder.ts';
+import { Recording, type RecordingDeps } from './recording.ts';
+import type { RelayRequest, Relays, RelaySink } from './types.ts';
+import { WholeEvents } from './whole-events.ts';
+
+export type RelayDeps = Omit<RecordingDeps, 'onLost'> & {
+  http: StreamingHttp;
+  deployments: Pick<Deployments, 'target' | 'findByName'>;
+  sessions: SessionRepository;
+  generations: Generations;
+};
+
+const eventStream = 'text/event-stream';
+const contentTypes = new Set(['application/json', eventStream]);
+const recordedBytesMax = 8 * 1024 * 1024;
+
+/** Passes requests of programs that speak OpenAI's API on to deployments. */
+export function createRelays(deps: RelayDeps): Relays {
+  return {
+    async relay(request, sink, principal, signal) {
+      const deploymentId = await findDeployment(request, deps);
+      const sessionId = await findSession(request, principal, deps);
+      const reservation = deps.generations.reserve(1);
+      try {
+        const relay = new Relay({ request, deploymentId, sessionId, owner: principal.owner }, sink, deps);
+        reservation.adopt(relay);
+        await relay.run(signal);
+      } finally {
+        reservation.release();
+      }
+    },
+  };
+}
+
+async function findDeployment({ model }: RelayRequest, { deployments }: RelayDeps): Promise<string> {
+  const deployment = await deployments.findByName(model);
+  if (deployment) return deployment.id;
+  throw new AppError('DEPLOYMENT_NOT_FOUND', `There is no deployment with the name ${JSON.stringify(model)}; GET /v1/models lists them.`);
+}
+
+async function findSession({ record }: RelayRequest, { owner }: Principal, { sessions }: RelayDeps): Promise<string | null> {
+  if (!record || record.sessionId === null) return null;
+  const id = knownShape(record.sessionId);
+  const session = id && (await sessions.find(id, owner));
+  if (!session) throw sessionNotFound();
+  return session.id;
+}
+
+type RelayJob = { request: RelayRequest; deploymentId: string; sessionId: string | null; owner: string };
+
+/** One request and the engine's answer to it. */
+class Relay implements RunningAnswer {
+  readonly ended: Promise<void>;
+  readonly #end: () => void;
+  readonly #job: RelayJob;
+  readonly #sink: RelaySink;
+  readonly #deps: RelayDeps;
+  readonly #stop = new AbortController();
+  #target: InferenceTarget | null = null;
+  #recording: Recording | null = null;
+  #tap: Tap | null = null;
+
+  constructor(job: RelayJob, sink: RelaySink, deps: RelayDeps) {
+    this.#job = job;
+    this.#sink = sink;
+    this.#deps = deps;
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.ended = promise;
+    this.#end = () => resolve(undefined);
+  }
+
+  get messageId(): string | null {
+    return this.#recording?.messageId ?? null;
+  }
+
+  get sessionId(): string | null {
+    return this.#recording?.sessionId ?? this.#job.sessionId;
+  }
+
+  abort(why: StopCause): void {
+    this.#stop.abort(new StopReason(why));
+  }
+
+  /** Once. */
+  async run(signal: AbortSignal): Promise<void> {
+    const caller = linkSignals([signal, this.#stop.signal]);
+    try {
+      await this.#pass(caller.signal);
+      await this.#recording?.end(null, this.#tap?.finishReason ?? 'stop', false);
+    } catch (error) {
+      const cause = await causeOf(error, this.#target, caller.signal);
+      // To leave is how a caller of this API stops an answer.
+      await this.#recording?.end(stopCauseOf(cause) === 'caller_gone' ? new StopReason('stopped') : cause, 'stop', caller.signal.aborted);
+      throw toCallersError(cause, signal);
+    } finally {
+      caller.unlink();
+      this.#end();
+    }
+  }
+
+  async #pass(caller: AbortSignal): Promise<void> {
+    const { limits } = this.#deps;
+    const { request } = this.#job;
+    this.#target = await waitForTarget(this.#job.deploymentId, { deployments: this.#deps.deployments, startWaitMs: limits.startWaitMs }, caller);
+    const watchdog = new Watchdog('The model sent nothing for too long.');
+    const { signal, unlink } = linkSignals([caller, this.#target.lost, watchdog.signal]);
+    const silenceMs = request.isStream ? limits.stallMs : limits.wholeAnswerMs;
+    watchdog.feed(request.isStream ? limits.firstTokenMs : limits.wholeAnswerMs);
+    try {
+      const response = await this.#open(this.#target, signal);
+      const contentType = contentTypeOf(response);
+      if (request.record) this.#recording = await this.#record(request.record, this.#target, contentType);
+      this.#sink.begin({ contentType, sessionId: this.#recording?.sessionId ?? null });
+      await this.#copy(response, contentType, { fed: () => watchdog.feed(silenceMs), signal });
+    } finally {
+      unlink();
+      watchdog.end();
+    }
+  }
+
+  async #open(target: InferenceTarget, signal: AbortSignal): Promise<StreamingResponse> {
+    const { http, clock, limits } = this.#deps;
+    return await openCompletion(toUpstream(this.#job.request, target), { http, clock, busyWaitMs: limits.relayBusyWaitMs }, signal);
+  }
+
+  async #record(record: NonNullable<RelayRequest['record']>, target: InferenceTarget, contentType: string): Promise<Recording> {
+    const { limits } = this.#deps;
+    const onLost = (): void => this.abort('superseded');
+    const recording = await Recording.begin({ ...record, sessionId: this.#job.sessionId }, target, this.#job.owner, { ...this.#deps, onLost });
+    recording.meter.requestSent();
+    const { eventCharsMax } = limits;
+    this.#tap = contentType === eventStream ? createStreamTap(recording, { wantsUsage: record.wantsUsage, eventCharsMax }) : createWholeTap(recording, recordedBytesMax);
+    return recording;
+  }
+
+  async #copy({ body }: StreamingResponse, contentType: string, { fed, signal }: { fed: () => void; signal: AbortSignal }): Promise<void> {
+    const events = contentType === eventStream ? new WholeEvents(this.#deps.limits.eventCharsMax) : null;
+    const tap = this.#tap ?? { push: (chunk: Uint8Array) => (events ? events.push(chunk) : chunk), finish: () => events?.rest ?? new Uint8Array() };
+    for await (const chunk of body) {
+      // A server may go on sending into a connection that is closing.
+      signal.throwIfAborted();
+      fed();
+      const ready = tap.push(chunk);
+      const room = ready && this.#sink.write(ready);
+      if (room) await room;
+    }
+    const rest = tap.finish();
+    if (rest.length > 0) await this.#sink.write(rest);
+  }
+}
+
+function toUpstream({ route, body, isStream, record }: RelayRequest, target: InferenceTarget): StreamingRequest {
+  const headers = { accept: isStream ? eventStream : 'application/json', ...target.headers, 'content-type': 'application/json' };
+  const withUsage = isStream && record ? { stream_options: { include_usage: true } } : {};
+  return { method: 'POST', url: `${target.baseUrl.replace(/\/+$/, '')}${route}`, headers, body: JSON.stringify({ ...body, ...withUsage, model: target.model }) };
+}
+
+function contentTypeOf({ headers }: StreamingResponse): string {
+  const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+  if (contentTypes.has(type)) return type;
+  throw new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.', { internal: `content type ${type}` });
+}
+
+/** A deliberate stop in words for the program that waits for the answer; its own leaving stays what it is. */
+function toCallersError(cause: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted) return cause;
+  switch (stopCauseOf(cause)) {
+    case undefined:
+      return cause;
+    case 'shutdown':
+      return new AppError('SHUTTING_DOWN', 'The service is being stopped.');
+    case 'stopped':
+    case 'cancelled':
+    case 'paused':
+    case 'caller_gone':
+    case 'superseded':
+      return new AppError('INTERRUPTED', 'The answer was stopped before it was complete.');
+  }
+}

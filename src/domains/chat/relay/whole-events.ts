@@ -1,0 +1,39 @@
+import { AppError } from '../../../shared/errors.ts';
+
+const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+
+/**
+ * Cuts a stream of server-sent events between events, without reading them: what has been passed on is then always
+ * whole, and an error can be told after it. Nearly every chunk of an engine is whole already and is passed on as it is.
+ */
+export class WholeEvents {
+  readonly #bytesMax: number;
+  #tail: Uint8Array = new Uint8Array();
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  /** The events that are complete now; null when there is none yet. Throws RUNTIME_UNAVAILABLE for one that is too long. */
+  push(chunk: Uint8Array): Uint8Array | null {
+    if (this.#tail.length === 0 && endsEvent(chunk, chunk.length)) return chunk;
+    const joined = this.#tail.length === 0 ? chunk : Buffer.concat([this.#tail, chunk]);
+    let end = joined.length;
+    while (end > 0 && !endsEvent(joined, end)) end -= 1;
+    this.#tail = joined.subarray(end);
+    if (this.#tail.length > this.#bytesMax) throw new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.', { internal: `an event of more than ${this.#bytesMax} bytes` });
+    return end === 0 ? null : joined.subarray(0, end);
+  }
+
+  /** What came after the last whole event. */
+  get rest(): Uint8Array {
+    return this.#tail;
+  }
+}
+
+/** An empty line ends an event: `\n\n` or `\n\r\n`. */
+function endsEvent(bytes: Uint8Array, end: number): boolean {
+  if (bytes[end - 1] !== lineFeed) return false;
+  return bytes[end - 2] === lineFeed || (bytes[end - 2] === carriageReturn && bytes[end - 3] === lineFeed);
+}
