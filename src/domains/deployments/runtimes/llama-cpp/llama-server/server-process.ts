@@ -133,19 +133,13 @@ type Slots = z.infer<typeof slotsSchema>;
 
 /** Its slots once it serves. Asking for them also shows that the server behind the port is the one with our key. */
 async function untilReady(server: Server, run: { start: Start; onExit: Promise<EngineExit> }, signal: AbortSignal): Promise<Slots> {
-  const ended = new AbortController();
-  const exited = run.onExit.then(async (exit) => {
-    ended.abort();
-    throw await explainExit(run.start, exit);
-  });
+  const exited = run.onExit.then(async (exit) => Promise.reject(await explainExit(run.start, exit)));
   exited.catch(() => undefined);
-  const live = AbortSignal.any([signal, ended.signal]);
   for (let waitMs = pollMs.first; ; waitMs = Math.min(waitMs * 2, pollMs.max)) {
-    const slots = await Promise.race([readSlots(server, live).catch(() => null), exited]);
+    const slots = await Promise.race([readSlots(server, signal).catch(() => null), exited]);
     signal.throwIfAborted();
     if (slots !== null) return slots;
-    await Promise.race([sleep(waitMs, live).catch(() => undefined), exited]);
-    signal.throwIfAborted();
+    await Promise.race([sleep(waitMs, signal), exited]);
   }
 }
 

@@ -1,0 +1,155 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { claimEngines, guardEngine } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-server/guard.ts';
+import { startLlamaServer } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-server/server-process.ts';
+import type { LocalEngine } from '../../../src/domains/deployments/runtimes/llama-cpp/local-engine.ts';
+import type { EngineOptions } from '../../../src/domains/deployments/runtimes/llama-cpp/protocol.ts';
+import { isSameProcess } from '../../../src/platform/process-identity.ts';
+import { readEvents } from '../../support/engine.ts';
+import { eventually } from '../../support/eventually.ts';
+import { llamaServers } from '../../support/llama-servers.ts';
+import { plainHttp } from '../../support/plain-http.ts';
+import { isAlive } from '../../support/processes.ts';
+import { buildTinyGguf } from '../../support/tiny-gguf.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'llmm-llama-server-'));
+const runDir = join(folder, 'run');
+const modelPath = join(folder, 'loop.gguf');
+writeFileSync(modelPath, buildTinyGguf({ mode: 'loop' }));
+const logFile = join(folder, 'engine.out');
+const never = new AbortController().signal;
+const engines: LocalEngine[] = [];
+
+afterEach(async () => {
+  for (const engine of engines.splice(0)) {
+    engine.kill();
+    await engine.onExit;
+  }
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+async function start(program: string, options: Partial<EngineOptions> = {}, environment: Record<string, string> = {}): Promise<LocalEngine> {
+  const logFd = openSync(logFile, 'a');
+  try {
+    const engine = { modelPath, modelName: 'loop', port: 0, contextSize: 256, parallel: 2, threads: 1, gpuLayers: 0, queueMax: 4, drainMs: 10_000, ...options };
+    const started = await startLlamaServer({ program, engine, deploymentId: 'life', runDir, logFd, environment, http: plainHttp, onSpawn: () => undefined }, never);
+    engines.push(started);
+    return started;
+  } finally {
+    closeSync(logFd);
+  }
+}
+
+function ask(engine: LocalEngine, maxTokens: number): Promise<Response> {
+  return fetch(`http://127.0.0.1:${engine.port}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${engine.secret}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'Hi' }], max_tokens: maxTokens, stream: true, temperature: 0 }),
+  });
+}
+
+async function isBusy(engine: LocalEngine): Promise<boolean> {
+  const slots = (await (await fetch(`http://127.0.0.1:${engine.port}/slots`, { headers: { authorization: `Bearer ${engine.secret}` } })).json()) as { is_processing: boolean }[];
+  return slots.some((slot) => slot.is_processing);
+}
+
+describe.each(llamaServers(folder))('$name', ({ path }) => {
+  it('gives each parallel answer the whole context that was asked for', async () => {
+    expect((await start(path, { contextSize: 256, parallel: 2 })).contextSize).toBe(256);
+  });
+
+  it('gets its key by a private file, not by arguments or environment, and the file goes with it', async () => {
+    const engine = await start(path);
+    const keyFile = join(runDir, 'life.key');
+    expect(statSync(keyFile).mode & 0o777).toBe(0o600);
+    expect(statSync(runDir).mode & 0o777).toBe(0o700);
+    expect(readFileSync(keyFile, 'utf8').trim()).toBe(engine.secret);
+    for (const about of ['cmdline', 'environ']) expect(readFileSync(`/proc/${engine.pid}/${about}`, 'utf8')).not.toContain(engine.secret);
+    await engine.stop(0);
+    expect(readdirSync(runDir)).not.toContain('life.key');
+  });
+
+  it('sees none of the variables of the service but the named ones', async () => {
+    process.env['LLM_MANAGER_ADMIN_KEY'] = 'not for engines';
+    const { pid } = await start(path, {}, { OMP_NUM_THREADS: '1' });
+    delete process.env['LLM_MANAGER_ADMIN_KEY'];
+    const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+    expect(environment).not.toContain('not for engines');
+    expect(environment).toContain('OMP_NUM_THREADS=1');
+  });
+
+  it('answers nobody without the key', async () => {
+    const { port } = await start(path);
+    expect((await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', body: '{}' })).status).toBe(401);
+  });
+
+  it('lets a running answer end before it stops', async () => {
+    const engine = await start(path);
+    const response = await ask(engine, 40);
+    await eventually('it answers', () => isBusy(engine));
+    const stopped = engine.stop(20_000);
+    const events: string[] = [];
+    for await (const event of readEvents(response)) events.push(event);
+    expect(events.at(-1)).toBe('[DONE]');
+    expect(await stopped).toMatchObject({ signal: null });
+  });
+
+  it('does not wait for answers when the stop is to be quick', async () => {
+    const engine = await start(path);
+    const response = await ask(engine, 100_000);
+    await eventually('it answers', () => isBusy(engine));
+    await engine.stop(0);
+    await expect(response.text()).rejects.toThrow();
+    expect(await isSameProcess(engine)).toBe(false);
+  });
+
+  it('frees its slot when the caller goes away', async () => {
+    const engine = await start(path);
+    const response = await ask(engine, 100_000);
+    await eventually('it answers', () => isBusy(engine));
+    await response.body?.cancel();
+    await eventually('the slot is free', async () => !(await isBusy(engine)));
+  });
+
+  it('says that its port is taken', async () => {
+    const other = createServer().listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const address = other.address();
+    const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
+    await expect(start(path, { port })).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+    other.close();
+  });
+});
+
+describe('the guard of an engine', () => {
+  it('ends the engine when its service has been gone for the grace time, and only then', async () => {
+    const service = spawn('sleep', ['60'], { stdio: 'ignore' });
+    const engine = spawn('sleep', ['60'], { stdio: 'ignore', detached: true });
+    await claimEngines(runDir);
+    writeFileSync(join(runDir, 'service.pid'), `${service.pid}\n`);
+    const end = guardEngine(runDir, engine.pid ?? 0, 2);
+    const ended = once(engine, 'exit');
+    await eventually('the guard watches', () => readFileSync(`/proc/${engine.pid}/stat`, 'utf8').length > 0);
+    expect(isAlive(engine.pid ?? 0)).toBe(true);
+    service.kill('SIGKILL');
+    expect(await ended).toEqual([null, 'SIGKILL']);
+    end();
+  });
+
+  it('goes with its engine', async () => {
+    await claimEngines(runDir);
+    const engine = spawn('sleep', ['60'], { stdio: 'ignore', detached: true });
+    const end = guardEngine(runDir, engine.pid ?? 0);
+    engine.kill('SIGKILL');
+    await once(engine, 'exit');
+    end();
+    end();
+    expect(isAlive(engine.pid ?? 0)).toBe(false);
+  });
+});
