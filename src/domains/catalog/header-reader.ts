@@ -37,7 +37,7 @@ export class HeaderReader {
     const fetch = async (shared: AbortSignal): Promise<GgufHeader | null> => {
       const header = await this.#parse(file, (offset, length) => source.readRange(request, offset, length, shared));
       // The template may be a megabyte and is of no use here.
-      return header && { ...header, chatTemplate: null };
+      return header && { ...header, chatTemplate: null, chatTemplates: [] };
     };
     const limit = AbortSignal.timeout(limitMs);
     try {

@@ -14,7 +14,9 @@ import { InstalledModelRepository } from './installed-model.repository.ts';
 import { sourceOf, type Sources } from './model-lookup.ts';
 import { ModelStore } from './model-store.ts';
 import { RetrySchedule } from './retry-schedule.ts';
-import { formatScanner } from './scanners/format-scanner.ts';
+import { ScanSuite } from './scan-suite.ts';
+import { createBuiltInScanners } from './scanners/built-in-scanners.ts';
+import { ScanThread } from './scanners/scan-thread.ts';
 import { DiskBudget, type PromisedFile } from './storage/disk-budget.ts';
 import { createLayout, instanceOf, type ModelLayout } from './storage/model-layout.ts';
 import { blobKeyOf, TaskFiles } from './task-files.ts';
@@ -54,7 +56,7 @@ export type DownloadsDeps = {
   isModelInUse: (installedModelId: string) => Promise<boolean>;
   /** True when no other process works on this database: what rows say is running then is not. */
   soleWorker?: boolean;
-  /** Beside the built-in check of formats. */
+  /** Beside the built-in ones. */
   scanners?: readonly FileScanner[];
   userAgent?: string;
   bytes?: ByteSource;
@@ -88,7 +90,9 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   const bytes = deps.bytes ?? createByteSource({ connectTimeoutMs, userAgent: deps.userAgent ?? 'llm-manager' });
   const settings = { ...defaultTransferSettings, connections: config.connectionsPerHost, ...config.transfer };
   const transfer = { bytes, slots: new HostSlots(clock, config.connectionsPerHost), clock, logger, bootId: readBootId(), settings };
-  const files = new TaskFiles({ transfer, scanners: [formatScanner, ...(deps.scanners ?? [])], logger });
+  const thread = new ScanThread();
+  const scans = new ScanSuite({ scanners: [...createBuiltInScanners(thread), ...(deps.scanners ?? [])], clock, logger });
+  const files = new TaskFiles({ transfer, scans, logger });
   const common = { repository, installed, catalog: deps.catalog, sources: deps.sources, budget, board, events, clock, layoutOf, removePartsOf: parts.removeOf };
   const retries = new RetrySchedule({
     clock,
@@ -113,7 +117,7 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
       stopping.abort();
       await retries.stop();
       await runner.stop();
-      await bytes.close();
+      await Promise.all([bytes.close(), thread.close()]);
     },
   };
 }

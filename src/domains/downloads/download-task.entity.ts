@@ -1,6 +1,8 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import type { StoredError } from '../../shared/errors.ts';
+import type { FileSecurityStatus } from '../catalog/types.ts';
 import { downloadStatuses, unfinishedStatuses } from './download.machine.ts';
+import type { ScanReport } from './file-scanner.ts';
 import { downloadFileStatuses, type OverrideRule } from './types.ts';
 
 const whileUnfinished = `status in (${unfinishedStatuses.map((status) => `'${status}'`).join(', ')})`;
@@ -72,6 +74,10 @@ const DownloadFileSchema = defineEntity({
     /** Bare hex, from the source or computed. */
     sha256: p.string().nullable(),
     gitSha1: p.string().nullable(),
+    /** What the source's own scan says. */
+    sourceStatus: p.string().$type<FileSecurityStatus>().nullable(),
+    /** What ours say; null until it was looked at. */
+    scan: p.json<ScanReport | null>().nullable(),
   },
 });
 

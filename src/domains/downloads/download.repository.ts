@@ -9,6 +9,7 @@ import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition } from '../../shared/persistence/transition.repository.ts';
 import { DownloadFile, DownloadTask } from './download-task.entity.ts';
 import { downloadMachine, type DownloadStatus, unfinishedStatuses } from './download.machine.ts';
+import type { ScanReport } from './file-scanner.ts';
 import type { DownloadPlan } from './planning/plan-download.ts';
 import type { DownloadFileStatus, DownloadFilter } from './types.ts';
 
@@ -179,6 +180,10 @@ export class DownloadRepository {
     });
   }
 
+  async saveScan(id: string, path: string, scan: ScanReport): Promise<void> {
+    await this.#em().nativeUpdate(DownloadFile, { taskId: id, path }, { scan });
+  }
+
   async setPriority(id: string, priority: number): Promise<void> {
     await this.#em().nativeUpdate(DownloadTask, { id }, { priority });
     await this.touch(id);
@@ -202,9 +207,9 @@ function planColumns({ revision, variant, variantKey, format, quantization, tota
 }
 
 function fileRows(taskId: string, plan: DownloadPlan, status: 'pending' | 'completed') {
-  return plan.files.map(({ path, sizeBytes, sha256, gitSha1 }, position) => {
+  return plan.files.map(({ path, sizeBytes, sha256, gitSha1, sourceStatus }, position) => {
     const downloadedBytes = status === 'completed' ? sizeBytes : 0;
-    return { id: newId(), taskId, position, path, sizeBytes, downloadedBytes, status, sha256, gitSha1 };
+    return { id: newId(), taskId, position, path, sizeBytes, downloadedBytes, status, sha256, gitSha1, sourceStatus, scan: null };
   });
 }
 

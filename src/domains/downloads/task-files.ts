@@ -5,8 +5,9 @@ import { KeyedMutex } from '../../shared/async.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { FileRow, TaskRow } from './download.repository.ts';
-import type { FileScanner, ScanFinding } from './file-scanner.ts';
+import type { ScanReport, ScanTarget } from './file-scanner.ts';
 import type { LiveTask } from './live-task.ts';
+import type { ScanSuite } from './scan-suite.ts';
 import { lockBlob } from './storage/blob-lock.ts';
 import { blobSize, linkFile, publishBlob, writeRef } from './storage/model-files.ts';
 import type { BlobKey, BlobPlace, ModelLayout } from './storage/model-layout.ts';
@@ -30,9 +31,11 @@ export type TaskContext = {
   limits: readonly TokenBucket[];
   /** All bytes of all files are there, or (a file had to be begun anew) no longer. */
   onPhase: (phase: 'running' | 'verifying') => void;
+  /** Stores what the scanners say of a file. */
+  onScanned: (path: string, report: ScanReport) => Promise<void>;
 };
 
-export type TaskFilesOptions = { transfer: TransferDeps; scanners: readonly FileScanner[]; logger: Logger };
+export type TaskFilesOptions = { transfer: TransferDeps; scans: ScanSuite; logger: Logger };
 
 /** What is done to the files of a task, one step after the other. Every step may be repeated after a crash. */
 export class TaskFiles {
@@ -53,21 +56,28 @@ export class TaskFiles {
     });
   }
 
-  /** Throws BLOCKED_BY_SCAN; the file that was refused is removed. */
-  async scan(file: FileRow, context: TaskContext, signal: AbortSignal): Promise<void> {
-    const { task, layout, live } = context;
+  /** The file's verdict, stored with the task. Throws BLOCKED_BY_SCAN; the file that was refused is removed. */
+  async scan(file: FileRow, context: TaskContext, signal: AbortSignal): Promise<ScanReport> {
+    const { task, layout, live, onScanned } = context;
+    const { logger } = this.#options;
     const place = layout.place(blobKeyOf(file));
-    const findings = await this.#findings(file, place, signal);
-    if (findings.length > 0) this.#options.logger.warn({ taskId: task.id, path: file.path, findings }, 'a scanner has something against a file');
-    const blocking = findings.find(({ severity }) => severity === 'block');
-    if (!blocking || task.override.includes('scan')) return;
+    const report = await this.#report(file, context, signal);
+    await onScanned(file.path, report);
+    const facts = { taskId: task.id, path: file.path, verdict: report.verdict, findings: report.findings };
+    if (report.findings.length > 0) logger.warn(facts, 'a scanner has something to say about a file');
+    const blocking = report.findings.find(({ severity }) => severity === 'block');
+    if (!blocking) return report;
+    if (task.override.includes('scan')) {
+      logger.warn({ ...facts, createdBy: task.createdBy }, 'an administrator has set the scan of a file aside');
+      return report;
+    }
     live.fail(file.path);
     await removePartFiles(place.partPath);
     throw new AppError('BLOCKED_BY_SCAN', blocking.message, { details: { rule: blocking.rule, path: file.path } });
   }
 
   /** Gives the files their final names, and answers what is installed then. */
-  async publish(context: TaskContext, signal: AbortSignal): Promise<InstalledFile[]> {
+  async publish(context: TaskContext, reports: ReadonlyMap<string, ScanReport>, signal: AbortSignal): Promise<InstalledFile[]> {
     const { files, layout, live, task, revision } = context;
     const sha256s = new Map(live.checksums());
     for (const file of files) {
@@ -80,7 +90,10 @@ export class TaskFiles {
     }
     for (const file of files) await linkFile(layout, file.path, layout.place(blobKeyOf(file)).blobPath);
     await writeRef(layout, task.requestedRevision ?? null, revision);
-    return files.map(({ path, sizeBytes, gitSha1, sha256 }) => ({ path, sizeBytes, sha256: sha256s.get(path) ?? sha256 ?? null, gitSha1: gitSha1 ?? null }));
+    return files.map(({ path, sizeBytes, gitSha1, sha256 }) => {
+      const scan = reports.get(path);
+      return { path, sizeBytes, sha256: sha256s.get(path) ?? sha256 ?? null, gitSha1: gitSha1 ?? null, ...(scan ? { scan } : {}) };
+    });
   }
 
   async removeParts(files: readonly FileRow[], layout: ModelLayout): Promise<void> {
@@ -152,19 +165,17 @@ export class TaskFiles {
     return computed;
   }
 
-  async #findings(file: FileRow, place: BlobPlace, signal: AbortSignal): Promise<ScanFinding[]> {
-    const findings: ScanFinding[] = [];
-    for (const where of [place.partPath, place.blobPath]) {
-      const target = { path: file.path, file: where, sizeBytes: file.sizeBytes };
-      try {
-        for (const scanner of this.#options.scanners) if (scanner.accepts(target)) findings.push(...(await scanner.scan(target, signal)));
-        return findings;
-      } catch (error) {
-        // A blob that was there before, or that another task has just given its name.
-        if (!isMissingFile(error) || where === place.blobPath) throw error;
-      }
+  async #report(file: FileRow, { task, layout }: TaskContext, signal: AbortSignal): Promise<ScanReport> {
+    const place = layout.place(blobKeyOf(file));
+    const target: Omit<ScanTarget, 'file'> = { path: file.path, sizeBytes: file.sizeBytes, sourceStatus: file.sourceStatus ?? null };
+    const isSetAside = task.override.includes('scan');
+    try {
+      return await this.#options.scans.report({ ...target, file: place.partPath }, { isSetAside }, signal);
+    } catch (error) {
+      // A blob that was there before, or that another task has just given its name.
+      if (!isMissingFile(error)) throw error;
+      return await this.#options.scans.report({ ...target, file: place.blobPath }, { isSetAside }, signal);
     }
-    return findings;
   }
 }
 

@@ -9,6 +9,7 @@ import type { JobHandler } from '../../shared/job-queue.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { activeStatuses } from './download.machine.ts';
 import type { DownloadRepository, FileRow, TaskRow } from './download.repository.ts';
+import type { ScanReport } from './file-scanner.ts';
 import type { FiguresBoard } from './figures-board.ts';
 import type { InstalledModelRepository } from './installed-model.repository.ts';
 import { LiveTask } from './live-task.ts';
@@ -50,7 +51,7 @@ const retryMinMs = 5_000;
 const retryMaxMs = 30_000;
 /** Runs of one job that end in a fault of ours, before the task counts as failed. */
 const faultsMax = 3;
-const retryCodes = ['NETWORK_FAILED', 'SOURCE_UNAVAILABLE', 'RATE_LIMITED', 'TIMEOUT', 'OVERLOADED', 'INSUFFICIENT_STORAGE'] as const;
+const retryCodes = ['NETWORK_FAILED', 'SOURCE_UNAVAILABLE', 'RATE_LIMITED', 'TIMEOUT', 'OVERLOADED', 'INSUFFICIENT_STORAGE', 'RUNTIME_UNAVAILABLE'] as const;
 
 /** Carries out one task from its row: whatever an earlier run, process or boot has left of it, it goes on from there. */
 export class TaskRunner {
@@ -125,8 +126,9 @@ export class TaskRunner {
       await runPool(files, filesAtOnce, (file, own) => steps.fetch(file, context, own), AbortSignal.any([signal, phases.lost]));
       await phases.settle('verifying');
       await step(repository.move(task.id, 'scanning', { from: ['verifying'] }));
-      await runPool(files, filesAtOnce, (file, own) => steps.scan(file, context, own), signal);
-      const installedFiles = await steps.publish(context, signal);
+      const reports = new Map<string, ScanReport>();
+      await runPool(files, filesAtOnce, async (file, own) => void reports.set(file.path, await steps.scan(file, context, own)), signal);
+      const installedFiles = await steps.publish(context, reports, signal);
       const { modelId } = task;
       const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
       const variant = task.variant ?? null;
@@ -194,6 +196,7 @@ export class TaskRunner {
         if (phase === 'running') this.#outages.delete(task.id);
         phases.enter(phase);
       },
+      onScanned: (path, report) => repository.saveScan(task.id, path, report),
       phases,
       variantKey: task.variantKey ?? '',
     };

@@ -56,6 +56,7 @@ function toFileView(file: FileRow, live: DownloadFigures | null): DownloadFileVi
     downloadedBytes: moving?.downloadedBytes ?? file.downloadedBytes,
     status: moving ? statusOf(moving.status) : restingStatus(file.status),
     sha256: file.sha256 ?? null,
+    scan: file.scan ?? null,
   };
 }
 

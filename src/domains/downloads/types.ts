@@ -1,6 +1,7 @@
 import type { StoredError } from '../../shared/errors.ts';
 import type { Page, PageRequest } from '../../shared/paging.ts';
 import type { Principal } from '../../shared/principal.ts';
+import type { ScanReport } from './file-scanner.ts';
 import type { DownloadStatus } from './download.machine.ts';
 
 export const overrideRules = ['unsafe_format', 'scan', 'fit'] as const;
@@ -32,6 +33,8 @@ export type DownloadFileView = {
   status: DownloadFileStatus;
   /** Bare 64 hex, null until known. */
   sha256: string | null;
+  /** Null until it was looked at. */
+  scan: ScanReport | null;
 };
 
 /** A task as callers see it: the row with the live figures of the process that runs it laid over. */
@@ -68,7 +71,14 @@ export type DownloadEvent =
   | { type: 'snapshot'; tasks: readonly DownloadTaskView[] }
   | { type: 'progress' | 'status'; task: DownloadTaskView };
 
-export type InstalledFile = { path: string; sizeBytes: number; sha256: string | null; gitSha1: string | null };
+export type InstalledFile = {
+  path: string;
+  sizeBytes: number;
+  sha256: string | null;
+  gitSha1: string | null;
+  /** What the scanners said before it got its name, or when it was last verified; left out when none did. */
+  scan?: ScanReport;
+};
 
 export type InstalledModelView = {
   id: string;

@@ -2,7 +2,7 @@ import { ByteCursor } from './byte-cursor.ts';
 import type { ByteSource } from './byte-cursor.ts';
 import { GgufError } from './errors.ts';
 import { ggufLimits } from './limits.ts';
-import { readMetadata } from './metadata.ts';
+import { chatTemplateKey, readMetadata } from './metadata.ts';
 import type { Metadata } from './metadata.ts';
 import { fileTypeNames } from './tensor-types.ts';
 import { readTensors } from './tensors.ts';
@@ -31,6 +31,8 @@ export type GgufHeader = {
   quantization: string | null;
   /** Jinja; never rendered by the service. */
   chatTemplate: string | null;
+  /** That one and those for special uses, as far as they are kept. */
+  chatTemplates: readonly string[];
   tensorCount: number;
   tensorBytes: number;
   /** Files that the model consists of; the figures above are of this one alone. */
@@ -105,7 +107,8 @@ function describeModel(metadata: Metadata): ModelFigures {
     keyLength: own('attention.key_length'),
     valueLength: own('attention.value_length'),
     vocabularySize: tokens?.type === 'list' ? tokens.length : own('vocab_size'),
-    chatTemplate: text(metadata, 'tokenizer.chat_template'),
+    chatTemplate: text(metadata, chatTemplateKey),
+    chatTemplates: [...metadata].flatMap(([key, value]) => (key.startsWith(chatTemplateKey) && value.type === 'text' ? [value.value] : [])),
   };
 }
 

@@ -12,7 +12,8 @@ const typeIds = { text: 8, list: 9 } as const;
 /** Longer ones are no figures of a model; its layers are a few hundred at most. */
 const keptNumbersMax = 2_048;
 const keptTextBytesMax = 64 * 1024;
-const chatTemplateKey = 'tokenizer.chat_template';
+/** A model may have further ones, for uses that follow the name: `tokenizer.chat_template.tool_use`. */
+export const chatTemplateKey = 'tokenizer.chat_template';
 
 type Scalar = { size: number; isWhole: boolean; read: (view: DataView) => number | boolean };
 
@@ -69,7 +70,7 @@ async function readValue(cursor: ByteCursor, key: string): Promise<MetadataValue
 }
 
 async function readTextValue(cursor: ByteCursor, key: string): Promise<MetadataValue | null> {
-  const isTemplate = key === chatTemplateKey;
+  const isTemplate = key === chatTemplateKey || key.startsWith(`${chatTemplateKey}.`);
   const length = await readLength(cursor, isTemplate ? ggufLimits.chatTemplateBytes : ggufLimits.stringBytes, `The text of ${quote(key)}`);
   if (isTemplate || length <= keptTextBytesMax) return { type: 'text', value: await cursor.text(length) };
   cursor.skip(length);

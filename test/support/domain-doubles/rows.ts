@@ -61,7 +61,7 @@ export function downloadRow(index: number): DownloadTaskView {
     etaSeconds: 3.5,
     attempt: 1,
     error: null,
-    files: [{ path: 'model.gguf', sizeBytes: 5_000_000_000, downloadedBytes: 100, status: 'running', sha256: digest }],
+    files: [{ path: 'model.gguf', sizeBytes: 5_000_000_000, downloadedBytes: 100, status: 'running', sha256: digest, scan: null }],
     createdAt: new Date('2026-01-01T00:00:00Z'),
     startedAt: null,
     finishedAt: null,

@@ -74,6 +74,7 @@ describe('readGgufHeader', () => {
       fileType: 0,
       quantization: 'F32',
       chatTemplate: chatMlTemplate,
+      chatTemplates: [chatMlTemplate],
       tensorCount: 21,
       tensorBytes: 4 * 368_000,
       splitCount: 1,

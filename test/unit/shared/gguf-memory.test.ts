@@ -23,6 +23,7 @@ const measured: GgufHeader = {
   fileType: 7,
   quantization: 'Q8_0',
   chatTemplate: null,
+  chatTemplates: [],
   tensorCount: 147,
   tensorBytes: 236 * megabytes,
   splitCount: 1,

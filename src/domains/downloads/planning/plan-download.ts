@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ModelDetail, ModelFile, ModelVariant } from '../../catalog/types.ts';
+import type { FileSecurityStatus, ModelDetail, ModelFile, ModelVariant } from '../../catalog/types.ts';
 import { AppError, type FieldFault, validationFailed } from '../../../shared/errors.ts';
 import { isStorable } from '../../../shared/storable.ts';
 import { isSafePath } from '../storage/safe-path.ts';
@@ -14,7 +14,7 @@ export type Selection = {
   override: readonly OverrideRule[];
 };
 
-export type PlannedFile = { path: string; sizeBytes: number; /** Bare hex. */ sha256: string | null; gitSha1: string | null };
+export type PlannedFile = { path: string; sizeBytes: number; /** Bare hex. */ sha256: string | null; gitSha1: string | null; sourceStatus: FileSecurityStatus | null };
 
 export type DownloadPlan = {
   revision: string;
@@ -165,14 +165,14 @@ function clashes(paths: readonly string[]): string[] {
   return [...doubled, ...below];
 }
 
-function toPlanned({ path, sizeBytes, sha256, gitSha1 }: ModelFile): PlannedFile {
+function toPlanned({ path, sizeBytes, sha256, gitSha1, securityStatus }: ModelFile): PlannedFile {
   const digest = sha256?.replace(/^sha256:/, '') ?? null;
   // Digests become file names: only the exact form is one.
   if (digest !== null && !/^[0-9a-f]{64}$/.test(digest)) throw unsafe('A file of this model has a checksum that is none.', [path]);
   if (gitSha1 !== null && !/^[0-9a-f]{40}$/.test(gitSha1)) throw unsafe('A file of this model has a checksum that is none.', [path]);
   if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) throw unsafe('A file of this model has no size.', [path]);
   // One digest names the bytes; a git id beside a SHA-256 is that of a pointer to them.
-  return { path, sizeBytes, sha256: digest, gitSha1: digest === null ? gitSha1 : null };
+  return { path, sizeBytes, sha256: digest, gitSha1: digest === null ? gitSha1 : null, sourceStatus: securityStatus };
 }
 
 function weightFormatOf(files: readonly ModelFile[]): string {

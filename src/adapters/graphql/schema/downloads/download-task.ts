@@ -3,6 +3,7 @@ import { isId } from '../../../../shared/ids.ts';
 import { builder } from '../../builder.ts';
 import { enumOf } from '../../enums.ts';
 import { Failure } from '../common.ts';
+import { ScanReport } from './scan-report.ts';
 import { DownloadFileStatus, DownloadStatus, DownloadTarget, OverridableRule } from './enums.ts';
 
 const DownloadFile = builder.objectRef<DownloadFileView>('DownloadFile').implement({
@@ -14,6 +15,7 @@ const DownloadFile = builder.objectRef<DownloadFileView>('DownloadFile').impleme
     status: t.expose('status', { type: DownloadFileStatus, description: 'Where it stands.' }),
     digest: t.expose('sha256', { type: 'Digest', nullable: true, description: 'SHA-256, once it is known.' }),
     sha256: t.exposeString('sha256', { nullable: true, description: 'The same digest as 64 hexadecimal digits, as checksum tools print it.' }),
+    scan: t.expose('scan', { type: ScanReport, nullable: true, description: 'What the scanners say; null until they looked.' }),
   }),
 });
 

@@ -1,4 +1,5 @@
 import type { DownloadStatus as Status } from '../../../../domains/downloads/download.machine.ts';
+import type { ScanFinding, ScanVerdict as Verdict } from '../../../../domains/downloads/file-scanner.ts';
 import type { DownloadFileStatus as FileStatus, InstalledModelView, OverrideRule, StartDownload, VolumeView } from '../../../../domains/downloads/types.ts';
 import { enumOf } from '../../enums.ts';
 
@@ -31,6 +32,20 @@ export const OverridableRule = enumOf<OverrideRule>('OverridableRule', 'A rule t
   unsafe_format: 'Refuse formats that can run code.',
   scan: 'Refuse files in which a scan found something.',
   fit: 'Refuse models that need more memory than there is.',
+});
+
+export const ScanVerdict = enumOf<Verdict>('ScanVerdict', 'What the scanners say of a file or a model; the strictest one counts.', {
+  CLEAN: 'It was looked at, and nothing was found.',
+  NOT_SCANNED: 'Nobody could look into it, or into all of it: nothing is known.',
+  WARN: 'Something in it should be looked at by a person.',
+  BLOCKED: 'It is or may be harmful; it is here only because an administrator set the scan aside.',
+});
+
+export const FindingSeverity = enumOf<ScanFinding['severity']>('FindingSeverity', 'What follows from a finding.', {
+  info: 'Nothing; it is told.',
+  not_scanned: 'It could not be looked at.',
+  warn: 'A person should look at it.',
+  block: 'It is refused.',
 });
 
 export const VerificationStatus = enumOf<InstalledModelView['verification']>('VerificationStatus', 'What is known about the files of an installed model.', {

@@ -1,7 +1,9 @@
 import type { InstalledFile as File, InstalledModelView, VolumeView } from '../../../../domains/downloads/types.ts';
+import { strictest } from '../../../../domains/downloads/file-scanner.ts';
 import { isId } from '../../../../shared/ids.ts';
 import { builder } from '../../builder.ts';
-import { VerificationStatus, VolumePurpose } from './enums.ts';
+import { ScanReport } from './scan-report.ts';
+import { ScanVerdict, VerificationStatus, VolumePurpose } from './enums.ts';
 
 const InstalledFile = builder.objectRef<File>('InstalledFile').implement({
   description: 'One file of an installed model.',
@@ -9,6 +11,7 @@ const InstalledFile = builder.objectRef<File>('InstalledFile').implement({
     path: t.exposeString('path', { description: 'Relative to the folder of the model.' }),
     sizeBytes: t.expose('sizeBytes', { type: 'ByteSize', description: 'Size in bytes.' }),
     digest: t.expose('sha256', { type: 'Digest', nullable: true, description: 'SHA-256 that it had when it was checked.' }),
+    scan: t.field({ type: ScanReport, nullable: true, description: 'What the scanners said before it got its name, or when it was last verified.', resolve: (file) => file.scan ?? null }),
   }),
 });
 
@@ -29,6 +32,7 @@ builder.node(InstalledModel, {
     folder: t.exposeString('folder', { description: 'Folder that the paths of its files are relative to.' }),
     files: t.field({ type: [InstalledFile], description: 'Its files.', resolve: (model) => [...model.files] }),
     verification: t.expose('verification', { type: VerificationStatus, description: 'What is known about its files.' }),
+    verdict: t.field({ type: ScanVerdict, description: 'The strictest verdict of its files.', resolve: ({ files }) => strictest(files.map(({ scan }) => scan?.verdict ?? 'NOT_SCANNED')) }),
     installedAt: t.expose('installedAt', { type: 'DateTime', description: 'When it was installed.' }),
     lastUsedAt: t.expose('lastUsedAt', { type: 'DateTime', nullable: true, description: 'When a deployment last used it.' }),
   }),

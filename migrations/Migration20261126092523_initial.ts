@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261123194414_initial extends Migration {
+export class Migration20261126092523_initial extends Migration {
 
-  override name = 'Migration20261123194414_initial';
+  override name = 'Migration20261126092523_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
@@ -27,7 +27,7 @@ export class Migration20261123194414_initial extends Migration {
     this.addSql(`alter table "deployments" add constraint "deployments_status_check" check ("status" in ('pending', 'starting', 'running', 'unhealthy', 'restarting', 'stopping', 'stopped', 'failed'));`);
     this.addSql(`alter table "deployments" add constraint "deployments_desired_status_check" check ("desired_status" in ('running', 'stopped'));`);
 
-    this.addSql(`create table "download_files" ("id" uuid not null, "task_id" uuid not null, "position" int not null, "path" text not null, "size_bytes" bigint not null, "downloaded_bytes" bigint not null, "status" text not null, "sha256" varchar(255) null, "git_sha1" varchar(255) null, primary key ("id"));`);
+    this.addSql(`create table "download_files" ("id" uuid not null, "task_id" uuid not null, "position" int not null, "path" text not null, "size_bytes" bigint not null, "downloaded_bytes" bigint not null, "status" text not null, "sha256" varchar(255) null, "git_sha1" varchar(255) null, "source_status" varchar(255) null, "scan" jsonb null, primary key ("id"));`);
     this.addSql(`alter table "download_files" add constraint "download_files_task_id_path_unique" unique ("task_id", "path");`);
     this.addSql(`alter table "download_files" add constraint "download_files_status_check" check ("status" in ('pending', 'running', 'verifying', 'completed', 'failed'));`);
 
