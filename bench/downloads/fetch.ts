@@ -22,6 +22,7 @@ async function fetchOne(index: number): Promise<{ seconds: number; hashLagSecond
   const { sha256 } = await transferFile(
     {
       partPath: `${partPath}.${index}`,
+      owner: String(index),
       identity: { modelId: 'bench:file', revision: '1', path: `file-${index}`, sizeBytes, sha256: null, gitSha1: null },
       locate: () => Promise.resolve({ url, headers: {}, etag: null, sizeBytes, revision: null, expiresAtMs: null, allowPrivate: true }),
       limits: [],

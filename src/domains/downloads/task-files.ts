@@ -147,6 +147,7 @@ export class TaskFiles {
     const { sha256: computed } = await transferFile(
       {
         partPath: place.partPath,
+        owner: task.id,
         identity: { modelId: task.modelId, revision, path, sizeBytes, sha256, gitSha1 },
         locate: (own) => source.locate({ ref, revision, path, sha256: sha256 === null ? null : `sha256:${sha256}` }, own),
         limits,

@@ -117,14 +117,17 @@ describe.each(kinds)('a byte source %s', (_name, create) => {
     ['416', () => 'HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */2\r\nContent-Length: 0\r\n\r\n', { kind: 'changed' }],
     ['429 with Retry-After', () => 'HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n', { kind: 'throttled', waitMs: 7000 }],
     ['429 with RateLimit', () => 'HTTP/1.1 429 Too Many Requests\r\nRateLimit: "api";r=0;t=55\r\nContent-Length: 0\r\n\r\n', { kind: 'throttled', waitMs: 56_000 }],
+    ['a refusal in chunks, without asking again', () => 'HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', { kind: 'expired' }],
     ['503', () => 'HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n', { kind: 'throttled', waitMs: null }],
     ['500 with Retry-After', () => 'HTTP/1.1 500 Oops\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n', { kind: 'bad_answer', waitMs: 3000 }],
     ['two ranges at once', (text) => right(text, { extra: 'Content-Range: bytes 0-7/20\r\n' }), { kind: 'bad_answer' }],
     ['no HTTP', () => 'SSH-2.0-OpenSSH_9.2\r\n\r\n', { kind: 'connection' }],
     ['an endless head', () => `HTTP/1.1 206 Partial Content\r\n${'a: b\r\n'.repeat(20_000)}`, { kind: 'connection' }],
-  ])('refuses %s', async (_case, answer, fault) => {
+  ])('refuses %s', async (name, answer, fault) => {
     await serve(({ text, socket }) => void socket.write(answer(text)));
     expect(await outcome()).toMatchObject(fault);
+    // What is no HTTP is shown to the other reader as well.
+    if (!/^no HTTP|head$|two ranges/.test(name)) expect(server?.requests).toHaveLength(1);
   });
 
   it.each<[string, (text: string) => string]>([

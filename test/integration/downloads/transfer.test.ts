@@ -92,6 +92,19 @@ describe('a spoilt answer', () => {
     expect(crawling).toMatchObject([{ state: 'aborted' }]);
   });
 
+  it('is asked for again when the storage is overloaded five times in a row', async () => {
+    const injected = hub.faults.inject({ fault: unavailable(), server: 'cdn', nth: [1, 2, 3, 4, 5] });
+    await fetchAndCheck(MiB);
+    expect(injected.hits).toBe(5);
+  });
+
+  it('is left alone for as long as a 500 says', async () => {
+    hub.faults.inject({ fault: { kind: 'status', status: 500, headers: { 'retry-after': '1' } }, server: 'cdn', nth: 1 });
+    const startedAt = performance.now();
+    await fetchAndCheck(MiB);
+    expect(performance.now() - startedAt).toBeGreaterThanOrEqual(1000);
+  });
+
   it('goes on from the byte where a connection broke', async () => {
     hub.faults.inject({ fault: { kind: 'reset', afterBytes: 600_000 }, server: 'cdn', nth: 1 });
     await fetchAndCheck(MiB);

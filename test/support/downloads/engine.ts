@@ -49,6 +49,7 @@ export function jobFor({ folder, hub, file, ...rest }: JobOptions): FileTransfer
   const ref = { source: 'huggingface', name: file.repo.id, revision: null };
   return {
     partPath: join(folder, `${file.identity.sha256 ?? 'file'}.part`),
+    owner: file.repo.id,
     identity: file.identity,
     locate: (signal) => locateOnHub(hub.endpoint, { ref, revision: file.identity.revision, path: file.identity.path }, signal),
     limits: [],

@@ -18,6 +18,7 @@ let said = -1;
 const { sha256 } = await transferFile(
   {
     partPath,
+    owner: 'test',
     identity,
     locate: (signal) => locateOnHub(endpoint, { ref, revision: identity.revision, path: identity.path }, signal),
     limits: [],

@@ -71,11 +71,11 @@ describe('a limit of speed', () => {
 describe('connections to a host', () => {
   it('are counted over all transfers, and handed on in order', async () => {
     const slots = new HostSlots(handClock(), 2);
-    const [first] = [await slots.acquire('a', never), await slots.acquire('a', never)];
+    const [first] = [await slots.acquire('a', 'task', never), await slots.acquire('a', 'task', never)];
     const order: number[] = [];
-    const third = slots.acquire('a', never).then((release) => (order.push(3), release));
-    const fourth = slots.acquire('a', never).then((release) => (order.push(4), release));
-    await slots.acquire('b', never);
+    const third = slots.acquire('a', 'task', never).then((release) => (order.push(3), release));
+    const fourth = slots.acquire('a', 'task', never).then((release) => (order.push(4), release));
+    await slots.acquire('b', 'task', never);
     expect(order).toEqual([]);
     first();
     first();
@@ -84,22 +84,34 @@ describe('connections to a host', () => {
     expect(order).toEqual([3, 4]);
   });
 
+  it('go to the task that has the fewest, however many the others wait for', async () => {
+    const slots = new HostSlots(handClock(), 4);
+    const greedy = await Promise.all(Array.from({ length: 4 }, () => slots.acquire('a', 'greedy', never)));
+    const order: string[] = [];
+    const wait = async (owner: string): Promise<void> => void (await slots.acquire('a', owner, never).then(() => order.push(owner)));
+    const waiting = [...Array.from({ length: 8 }, () => wait('greedy')), wait('modest'), wait('modest'), wait('modest')];
+    for (const release of greedy) release();
+    await Promise.race(waiting.slice(8));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(order.sort()).toEqual(['greedy', 'greedy', 'modest', 'modest']);
+  });
+
   it('give up their place when they are stopped while waiting', async () => {
     const slots = new HostSlots(handClock(), 1);
-    const release = await slots.acquire('a', never);
+    const release = await slots.acquire('a', 'task', never);
     const stop = new AbortController();
-    const waiting = slots.acquire('a', stop.signal);
+    const waiting = slots.acquire('a', 'task', stop.signal);
     stop.abort(new Error('stopped'));
     await expect(waiting).rejects.toThrow('stopped');
     release();
-    (await slots.acquire('a', never))();
+    (await slots.acquire('a', 'task', never))();
   });
 
   it('wait while the host wants to be left alone', async () => {
     const clock = handClock();
     const slots = new HostSlots(clock, 2);
     slots.quiet('a', 5000);
-    await slots.acquire('a', never);
+    await slots.acquire('a', 'task', never);
     expect(clock.nowMs).toBe(5000);
   });
 });

@@ -10,6 +10,8 @@ import { type Backoff, backoffMs } from './retry-policy.ts';
 
 export type ConnectionsDeps = RangeFetchDeps & {
   slots: HostSlots;
+  /** Whom the slots are counted for. */
+  owner: string;
   located: LocatedFile;
   file: PartFile;
   clock: Clock;
@@ -27,6 +29,9 @@ const rangesIgnoredMax = 2;
 /** Below this share of what the others get, a connection is stuck on a bad path and another one will be quicker. */
 const slowShare = 0.1;
 const slowCancelsMax = 3;
+/** Below this no connection of today is, unless something is wrong with it: 1 KB/s. */
+const trickleBytesPerMs = 1;
+const trickleChecks = 4;
 const speedsKept = 32;
 /** Key of tries that fail before a part is taken. */
 const noPart = -1;
@@ -107,12 +112,12 @@ export class Connections {
 
   /** One part, or as much of it as one answer brings. False when there is none left to take. */
   async #turn(signal: AbortSignal, take: () => Piece | null): Promise<boolean> {
-    const { located, slots } = this.#deps;
+    const { located, slots, owner } = this.#deps;
     let index = noPart;
     let location: FileLocation | undefined;
     try {
       location = await located.get(signal);
-      const release = await slots.acquire(hostOf(location), signal);
+      const release = await slots.acquire(hostOf(location), owner, signal);
       try {
         const piece = take();
         if (!piece) return false;
@@ -173,7 +178,7 @@ export class Connections {
         return 0;
       case 'connection':
       case 'bad_answer':
-        return this.#count(error, index);
+        return this.#answerBroken(error, index);
     }
   }
 
@@ -192,6 +197,11 @@ export class Connections {
     if ((error.waitMs ?? 0) > waitInPlaceMaxMs) throw error;
     if (location) this.#deps.slots.quiet(hostOf(location), error.waitMs ?? waitMs);
     return 0;
+  }
+
+  #answerBroken(error: TransferFault, index: number): number {
+    if ((error.waitMs ?? 0) > waitInPlaceMaxMs) throw error;
+    return Math.max(error.waitMs ?? 0, this.#count(error, index));
   }
 
   /** The source could not say where the file is: one answer, however many connections asked for it. */
@@ -223,12 +233,14 @@ export class Connections {
     const speedOf = (fetch: RangeFetch): number => fetch.receivedBytes / (nowMs - fetch.startedAtMs);
     const speeds = [...this.#speeds, ...old.map(([fetch]) => speedOf(fetch))].sort((a, b) => a - b);
     const median = speeds[Math.floor(speeds.length / 2)] ?? 0;
-    if (speeds.length < 3) return;
     for (const [fetch, index] of old) {
       const cancels = this.#slowCancels.get(index) ?? 0;
-      if (speedOf(fetch) >= median * slowShare || cancels >= slowCancelsMax) continue;
+      const isBehind = speeds.length >= 3 && speedOf(fetch) < median * slowShare;
+      // Nothing to compare with: what trickles for so long is hardly the best that there is.
+      const isTrickle = nowMs - fetch.startedAtMs >= trickleChecks * this.#deps.slowCheckMs && speedOf(fetch) < trickleBytesPerMs;
+      if ((!isBehind && !isTrickle) || cancels >= slowCancelsMax) continue;
       this.#slowCancels.set(index, cancels + 1);
-      fetch.cancel(new TransferFault('slow', 'far behind the other connections'));
+      fetch.cancel(new TransferFault('slow', isBehind ? 'far behind the other connections' : 'hardly a byte comes'));
     }
   }
 

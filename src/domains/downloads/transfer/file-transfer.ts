@@ -50,6 +50,8 @@ export type TransferDeps = {
 export type FileTransferJob = {
   /** The partial file; it keeps this name, and whoever asked for it renames it. */
   partPath: string;
+  /** The task it belongs to; tasks share a host evenly. */
+  owner: string;
   identity: FileIdentity;
   locate: Locate;
   limits: readonly TokenBucket[];
@@ -114,7 +116,7 @@ async function complete(file: PartFile, job: FileTransferJob, deps: TransferDeps
     hasher.advance(file.map.prefixBytes);
     const located = new LocatedFile(identity, locate, () => clock.now().getTime());
     const { stallMs, slowCheckMs, backoff, triesMax } = settings;
-    const connections = new Connections({ bytes, file, limits, clock, stallMs, slots, located, backoff, triesMax, slowCheckMs, onWritten });
+    const connections = new Connections({ bytes, file, limits, clock, stallMs, slots, owner: job.owner, located, backoff, triesMax, slowCheckMs, onWritten });
     if (!file.map.isComplete) await connections.run(connectionCount(identity.sizeBytes, limits, settings), signal);
     job.onVerifying();
     const [sealed, hashed] = await Promise.allSettled([file.seal(), hasher.finish(signal)]);

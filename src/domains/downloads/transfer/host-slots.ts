@@ -1,11 +1,12 @@
 import type { Clock } from '../../../shared/clock.ts';
 
-type Waiter = { grant: () => void };
-type Host = { taken: number; waiters: Waiter[]; quietUntilMs: number };
+type Waiter = { owner: string; grant: () => void };
+type Host = { taken: number; /** Slots by owner; only of those that hold one. */ held: Map<string, number>; waiters: Waiter[]; quietUntilMs: number };
 
 /**
- * How many connections all transfers together hold to one host. First come, first served, and given back after each
- * part: so two files share a host fairly, and none waits for the whole of the other. Hosts are forgotten when idle.
+ * How many connections all transfers together hold to one host. They are given back after each part, and the next one
+ * goes to the owner that has the fewest: so tasks share a host evenly, however many files and connections each would
+ * like, and none waits for the whole of another. Hosts are forgotten when idle.
  */
 export class HostSlots {
   readonly #clock: Clock;
@@ -18,11 +19,11 @@ export class HostSlots {
   }
 
   /** Resolves with the function that gives the slot back; waits while the host wants to be left alone. */
-  async acquire(host: string, signal: AbortSignal): Promise<() => void> {
-    await this.#slot(host, signal);
+  async acquire(host: string, owner: string, signal: AbortSignal): Promise<() => void> {
+    await this.#slot(host, owner, signal);
     let isHeld = true;
     const release = (): void => {
-      if (isHeld) this.#release(host);
+      if (isHeld) this.#release(host, owner);
       isHeld = false;
     };
     try {
@@ -46,20 +47,21 @@ export class HostSlots {
   #host(name: string): Host {
     const known = this.#hosts.get(name);
     if (known) return known;
-    const host: Host = { taken: 0, waiters: [], quietUntilMs: -Infinity };
+    const host: Host = { taken: 0, held: new Map(), waiters: [], quietUntilMs: -Infinity };
     this.#hosts.set(name, host);
     return host;
   }
 
-  async #slot(name: string, signal: AbortSignal): Promise<void> {
+  async #slot(name: string, owner: string, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const host = this.#host(name);
     if (host.taken < this.#max) {
       host.taken += 1;
+      count(host, owner, 1);
       return;
     }
     const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-    const waiter: Waiter = { grant: () => resolve(undefined) };
+    const waiter: Waiter = { owner, grant: () => resolve(undefined) };
     const onAbort = (): void => {
       host.waiters = host.waiters.filter((other) => other !== waiter);
       reject(signal.reason as Error);
@@ -73,12 +75,30 @@ export class HostSlots {
     }
   }
 
-  #release(name: string): void {
+  #release(name: string, owner: string): void {
     const host = this.#host(name);
-    const next = host.waiters.shift();
+    count(host, owner, -1);
+    const next = takeNext(host);
     // The slot goes over without being free in between.
-    if (next) next.grant();
-    else host.taken -= 1;
+    if (next) {
+      count(host, next.owner, 1);
+      next.grant();
+    } else host.taken -= 1;
     if (host.taken === 0 && host.quietUntilMs <= this.#clock.monotonicMs()) this.#hosts.delete(name);
   }
+}
+
+function count({ held }: Host, owner: string, change: 1 | -1): void {
+  const slots = (held.get(owner) ?? 0) + change;
+  if (slots > 0) held.set(owner, slots);
+  else held.delete(owner);
+}
+
+/** Of those who have the fewest slots the one that waits longest. */
+function takeNext(host: Host): Waiter | undefined {
+  const heldBy = ({ owner }: Waiter): number => host.held.get(owner) ?? 0;
+  let next = host.waiters[0];
+  for (const waiter of host.waiters) if (next && heldBy(waiter) < heldBy(next)) next = waiter;
+  host.waiters = host.waiters.filter((waiter) => waiter !== next);
+  return next;
 }

@@ -166,7 +166,7 @@ type PlainAnswer = { length: number; isKept: boolean };
 type Flow = { connection: RawConnection; key: string; answer: PlainAnswer; end: () => void };
 
 /** Status and headers; null when the other side ended before it said a word. Throws NotPlain for what is no plain HTTP. */
-async function readHead(connection: RawConnection): Promise<AnswerHead | null> {
+async function readHead(connection: RawConnection): Promise<RawHead | null> {
   let text = '';
   for (;;) {
     const piece = await connection.read();
@@ -185,7 +185,12 @@ async function readHead(connection: RawConnection): Promise<AnswerHead | null> {
   }
 }
 
-function parseHead(text: string): AnswerHead {
+/** What says where the body ends: when it came twice it might be read in two ways. */
+const framing = ['content-length', 'content-range', 'content-encoding', 'transfer-encoding', 'connection'];
+
+type RawHead = AnswerHead & { isDoubled: boolean };
+
+function parseHead(text: string): RawHead {
   const [first = '', ...lines] = text.split('\r\n');
   const status = Number(/^HTTP\/1\.1 ([2-5]\d\d)(?: |$)/.exec(first)?.[1] ?? NaN);
   if (Number.isNaN(status)) throw new NotPlain('no plain status');
@@ -196,13 +201,13 @@ function parseHead(text: string): AnswerHead {
     const key = name.toLowerCase();
     headers.set(key, headers.has(key) ? null : value);
   }
-  // What came twice might be read in two ways: not a case for this reader.
-  for (const name of ['content-length', 'content-range', 'content-encoding', 'connection']) if (headers.get(name) === null) throw new NotPlain(`two ${name}`);
-  if (headers.has('transfer-encoding')) throw new NotPlain('a body in chunks');
-  return { status, header: (name) => headers.get(name) ?? null };
+  return { status, header: (name) => headers.get(name) ?? null, isDoubled: framing.some((name) => headers.get(name) === null) };
 }
 
-function check(head: AnswerHead, range: RangeRequest): PlainAnswer {
+function check(head: RawHead, range: RangeRequest): PlainAnswer {
+  const isRefusal = head.status !== 206 && head.status !== 200;
+  // A refusal is believed however its own body would have to be read.
+  if (!isRefusal && (head.isDoubled || head.header('transfer-encoding') !== null)) throw new NotPlain('a body whose end is not plain');
   const fault = faultOf(head, range);
   if (fault) throw fault;
   const length = range.end - range.start;
