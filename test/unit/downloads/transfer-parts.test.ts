@@ -88,7 +88,10 @@ describe('connections to a host', () => {
     const slots = new HostSlots(handClock(), 4);
     const greedy = await Promise.all(Array.from({ length: 4 }, () => slots.acquire('a', 'greedy', never)));
     const order: string[] = [];
-    const wait = async (owner: string): Promise<void> => void (await slots.acquire('a', owner, never).then(() => order.push(owner)));
+    const wait = async (owner: string): Promise<void> => {
+      await slots.acquire('a', owner, never);
+      order.push(owner);
+    };
     const waiting = [...Array.from({ length: 8 }, () => wait('greedy')), wait('modest'), wait('modest'), wait('modest')];
     for (const release of greedy) release();
     await Promise.race(waiting.slice(8));
