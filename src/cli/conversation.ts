@@ -3,16 +3,19 @@ import {
   ChatSessionDetailDocument,
   ChatStreamDocument,
   CreateChatSessionDocument,
+  ExportChatSessionDocument,
   SendChatMessageDocument,
   StopChatMessageDocument,
-  type ChatParametersInput,
+  UpdateChatSessionDocument,
   type ChatStreamSubscription,
+  type ExportFormat,
 } from '../../schema/generated/graphql.ts';
 import { AppError } from '../shared/errors.ts';
 import { toRestJson } from '../shared/json-view.ts';
+import { ChatSettings } from './chat-settings.ts';
 import type { CommandContext } from './context.ts';
 import { ServiceUnreachable } from './failure.ts';
-import { numberFlag, textFlag, type Flags } from './flags.ts';
+import { textFlag } from './flags.ts';
 import { accept, type ServiceClient } from './service-client.ts';
 
 type StreamEvent = ChatStreamSubscription['chatStream'];
@@ -20,26 +23,25 @@ type StreamEvent = ChatStreamSubscription['chatStream'];
 /** How an answer ended. */
 export type AnswerEnd = { wasStopped: boolean; usage: StreamEvent['usage'] };
 
+export type ExportedConversation = { fileName: string; content: string };
+
 export type ConversationOptions = { context: CommandContext; client: ServiceClient; deploymentId: string };
 
 const stopMs = 5_000;
 const reconnectsMax = 5;
 const reconnectPauseMs = 500;
 
-function parametersOf(flags: Flags): ChatParametersInput | null {
-  const parameters = { temperature: numberFlag(flags, 'temperature'), maxTokens: numberFlag(flags, 'maxTokens'), seed: numberFlag(flags, 'seed') };
-  return Object.values(parameters).some((value) => value !== undefined) ? parameters : null;
-}
-
 /** One chat session with one deployment, as somebody at a terminal has it. */
 export class Conversation {
+  readonly settings: ChatSettings;
   readonly #options: ConversationOptions;
-  readonly #parameters: ChatParametersInput | null;
   #sessionId: string | null = null;
+  /** The instructions that the session has. */
+  #system: string | null = null;
 
   constructor(options: ConversationOptions) {
     this.#options = options;
-    this.#parameters = parametersOf(options.context.flags);
+    this.settings = new ChatSettings(options.context.flags);
   }
 
   /** Null until something was said. */
@@ -56,7 +58,8 @@ export class Conversation {
   async ask(message: string): Promise<AnswerEnd> {
     const { context, client, deploymentId } = this.#options;
     this.#sessionId ??= await this.#openSession();
-    const input = { sessionId: this.#sessionId, deploymentIds: [deploymentId], message, parameters: this.#parameters };
+    await this.#renewSystem(this.#sessionId);
+    const input = { sessionId: this.#sessionId, deploymentIds: [deploymentId], message, parameters: this.settings.parameters };
     const { answers } = accept((await client.execute(SendChatMessageDocument, { input }, context.signal)).sendChatMessage);
     const messageId = answers[0]?.messageId;
     if (messageId === undefined) throw new AppError('INTERNAL', 'The service has begun no answer.');
@@ -82,11 +85,31 @@ export class Conversation {
     if (given !== undefined) {
       const { session } = await client.execute(ChatSessionDetailDocument, { sessionId: given }, context.signal);
       if (!session) throw new AppError('CHAT_SESSION_NOT_FOUND', `There is no chat session ${given}; "llm-manager sessions" lists them.`);
+      this.#system = session.systemPrompt;
+      if (this.settings.system === null && this.#system !== null) this.settings.set('system', this.#system);
       return session.sessionId;
     }
-    const input = { deploymentIds: [deploymentId], systemPrompt: textFlag(context.flags, 'system') ?? null };
+    const { system } = this.settings;
+    const input = { deploymentIds: [deploymentId], systemPrompt: system };
     const { session } = accept((await client.execute(CreateChatSessionDocument, { input }, context.signal)).createChatSession);
+    this.#system = system;
     return session.sessionId;
+  }
+
+  /** The conversation in a file's form. */
+  async export(format: ExportFormat): Promise<ExportedConversation> {
+    const { context, client } = this.#options;
+    if (this.#sessionId === null) throw new AppError('INVALID_STATE', 'Nothing was said yet.');
+    return accept((await client.execute(ExportChatSessionDocument, { input: { sessionId: this.#sessionId, format } }, context.signal)).exportChatSession);
+  }
+
+  /** Instructions that were changed in between count from the next message on. */
+  async #renewSystem(sessionId: string): Promise<void> {
+    const { system } = this.settings;
+    if (system === this.#system) return;
+    const { context, client } = this.#options;
+    accept((await client.execute(UpdateChatSessionDocument, { input: { sessionId, systemPrompt: system ?? '' } }, context.signal)).updateChatSession);
+    this.#system = system;
   }
 
   async #stop(messageId: string): Promise<void> {
