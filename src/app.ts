@@ -19,6 +19,7 @@ import { createChat, type ChatModule } from './domains/chat/create-chat.ts';
 import { createDeployments, type DeploymentsRoom } from './domains/deployments/create-deployments.ts';
 import { createLlamaCppRuntime } from './domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
 import { LlamaServerFinder } from './domains/deployments/runtimes/llama-cpp/llama-server/binary.ts';
+import { createOllamaRuntime } from './domains/deployments/runtimes/ollama/ollama.runtime.ts';
 import { createRemoteRuntime } from './domains/deployments/runtimes/remote/remote.runtime.ts';
 import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
@@ -145,7 +146,7 @@ async function openFoundation({ config, logger, version }: AppOptions, runner: R
   const jobs = new PgBossQueue({ database: database.access, logger, soleWorker: isSoleWorker(database) });
   runner.defer('jobs', (deadline) => jobs.stop(deadline));
   const metrics: Metrics = createMetrics(version);
-  return { folder, database, cache, http: http.request, inference: inference.request, events, tokenStream, jobs, metrics, startedAt: new Date() };
+  return { folder, database, cache, http: http.request, inference: inference.request, inferenceFetch: inference.fetch, events, tokenStream, jobs, metrics, startedAt: new Date() };
 }
 
 type Rooms = { access: AccessModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom };
@@ -155,7 +156,7 @@ const isSoleWorker = ({ kind }: Database): boolean => kind !== 'postgresql';
 const userAgentOf = (version: string): string => `llm-manager/${version}`;
 
 function createRooms({ config, logger, version }: AppOptions, base: Foundation, runner: Runner): Rooms {
-  const { database, events, jobs, folder, inference, tokenStream } = base;
+  const { database, events, jobs, folder, inference, inferenceFetch, tokenStream } = base;
   const common = { em: database.orm.em, events, clock: systemClock, logger };
   const access = createAccess(common);
   runner.defer('access', () => access.stop());
@@ -188,7 +189,11 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
       dataDir: folder.path,
     },
   });
-  const runtimes = [createLlamaCppRuntime({ http: base.http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf: system.gpuMemoryOf }), createRemoteRuntime({ http: base.http })];
+  const runtimes = [
+    createLlamaCppRuntime({ http: base.http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf: system.gpuMemoryOf }),
+    createOllamaRuntime({ host: config.sources.ollama.host, http: inference, fetch: inferenceFetch }),
+    createRemoteRuntime({ http: base.http }),
+  ];
   const deployments: DeploymentsRoom = createDeployments({
     ...common,
     runtimes: new Map(runtimes.map((runtime) => [runtime.id, runtime])),

@@ -1,4 +1,5 @@
 import type { LogLevel } from '../../shared/event-bus.ts';
+import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import type { DeploymentConfig, DeploymentUseView, HealthPolicy, RestartPolicy, RuntimeInfo } from './types.ts';
 
 /**
@@ -41,7 +42,7 @@ export type RuntimeCapabilities = {
   adminOnly: boolean;
 };
 
-/** What finds a running model again after a crash of the service; JSON-safe, stored in the row. */
+/** What finds a running model again after a crash of the service; JSON-safe, stored in the row. `containerId`: of a container, or the model's name at its server. */
 export type RuntimeHandle = { runtime: string; pid: number | null; startTime: string | null; containerId: string | null };
 
 export type RuntimeStart = {
@@ -68,6 +69,11 @@ export type RunningModel = {
   /** Name to send as `model` upstream. */
   model: string;
   headers: Readonly<Record<string, string>>;
+  /**
+   * Sends requests to `baseUrl` in place of plain HTTP, for a server whose own OpenAI routes fall short: it is given
+   * the same requests and answers in the same shape, so that chat and gateway know one interface.
+   */
+  http?: StreamingHttp;
   contextSize: number | null;
   handle: RuntimeHandle;
   /** Resolves when it ends, for whatever reason; never rejects. A remote server never exits. */

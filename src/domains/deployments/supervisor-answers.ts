@@ -22,8 +22,8 @@ export function notRunning(row: DeploymentRow): AppError {
 }
 
 export function toTarget({ model, lost, row }: LiveModel): InferenceTarget {
-  const { baseUrl, headers, contextSize } = model;
-  return { deploymentId: row.id, name: row.name, modelId: row.modelId ?? null, baseUrl, model: model.model, headers, contextSize, lost: lost.signal };
+  const { baseUrl, headers, contextSize, http } = model;
+  return { deploymentId: row.id, name: row.name, modelId: row.modelId ?? null, baseUrl, model: model.model, headers, contextSize, lost: lost.signal, ...(http ? { http } : {}) };
 }
 
 /** Columns of a row whose engine is gone. */

@@ -1,5 +1,6 @@
 import type { StoredError } from '../../shared/errors.ts';
 import type { LogLevel, LogLine } from '../../shared/event-bus.ts';
+import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import type { Page, PageRequest } from '../../shared/paging.ts';
 import type { Principal } from '../../shared/principal.ts';
 import type { DeploymentStatus, DesiredStatus } from './deployment.machine.ts';
@@ -158,6 +159,8 @@ export type InferenceTarget = {
   model: string;
   /** Sent with every request; never logged. */
   headers: Readonly<Record<string, string>>;
+  /** What sends the request, in place of plain HTTP; see `RunningModel.http`. */
+  http?: StreamingHttp;
   /** Tokens; null when not known. */
   contextSize: number | null;
   /** Aborts when this start of the engine ends, with an AppError (CRASHED, UNHEALTHY) or a StopReason. */

@@ -1,9 +1,14 @@
-import { Agent, request as send } from 'undici';
+import { Agent, fetch as fetchByUndici, request as send } from 'undici';
 import { AppError } from '../../shared/errors.ts';
 import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import { flattenHeaders } from './outgoing-http.ts';
 
-export type StreamingHttpClient = { request: StreamingHttp; close(): Promise<void> };
+export type StreamingHttpClient = {
+  request: StreamingHttp;
+  /** The same for client libraries that are made for `fetch`: follows no redirect, has no time limit of its own. */
+  fetch: typeof fetch;
+  close(): Promise<void>;
+};
 
 const connectTimeoutMs = 10_000;
 
@@ -19,7 +24,10 @@ export function createStreamingHttp(): StreamingHttpClient {
       throw toFault(cause, signal);
     }
   };
-  return { request, close: () => agent.destroy() };
+  const fetchLike = async (input: Parameters<typeof fetchByUndici>[0], init?: Parameters<typeof fetchByUndici>[1]): ReturnType<typeof fetchByUndici> =>
+    await fetchByUndici(input, { ...init, dispatcher: agent, redirect: 'error' });
+  // Undici's own types and Node's copy of them differ in name only.
+  return { request, fetch: fetchLike as unknown as typeof fetch, close: () => agent.destroy() };
 }
 
 async function* guarded(body: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {

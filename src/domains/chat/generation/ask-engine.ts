@@ -50,7 +50,8 @@ export async function askEngine(job: AnswerJob, target: InferenceTarget, deps: E
 type Prompt = { target: InferenceTarget; messages: readonly PromptMessage[]; parameters: ChatParameters };
 
 async function streamAnswer(prompt: Prompt, deps: EngineDeps & AnswerSink, signal: AbortSignal): Promise<'stop' | 'length'> {
-  const { http, clock, limits, meter, writer } = deps;
+  const { clock, limits, meter, writer } = deps;
+  const http = prompt.target.http ?? deps.http;
   const watchdog = new Watchdog('The model sent nothing for too long.');
   const { signal: live, unlink } = linkSignals([signal, prompt.target.lost, watchdog.signal]);
   watchdog.feed(limits.firstTokenMs);

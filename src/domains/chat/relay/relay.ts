@@ -133,7 +133,8 @@ class Relay implements RunningAnswer {
   }
 
   async #open(target: InferenceTarget, signal: AbortSignal): Promise<StreamingResponse> {
-    const { http, clock, limits } = this.#deps;
+    const { clock, limits } = this.#deps;
+    const http = target.http ?? this.#deps.http;
     return await openCompletion(toUpstream(this.#job.request, target), { http, clock, busyWaitMs: limits.relayBusyWaitMs }, signal);
   }
 
