@@ -182,6 +182,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     isModelInUse: (installedModelId: string) => deployments.deployments.usesInstalledModel(installedModelId),
     config: {
       parallel: config.downloads.parallel,
+      parallelPerSource: config.downloads.parallelPerSource,
       connectionsPerHost: config.downloads.connectionsPerHost,
       maxBytesPerSecond: config.downloads.maxBytesPerSecond,
       hfCacheDir: config.sources.huggingface.cacheDir,

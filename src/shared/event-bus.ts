@@ -9,6 +9,8 @@ export type EventMap = {
   'download.progress': { taskId: string; progress: DownloadFigures };
   /** The task's row changed (status, priority, error) or went away. */
   'download.changed': { taskId: string; status: string; removed?: boolean };
+  /** A limit of speed was changed: of that task, or over all. Whoever runs downloads goes by it from now on. */
+  'download.limited': { taskId: string | null; maxBytesPerSecond: number | null };
   'deployment.changed': { deploymentId: string; status: string; removed?: boolean };
   'deployment.log': { deploymentId: string; line: LogLine };
   /** A message of the session was added or ended, or the session itself changed or went away. */

@@ -7,12 +7,13 @@ import type { JobQueue } from '../../shared/job-queue.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { activeStatuses, downloadMachine, type DownloadStatus, isUnfinished } from './download.machine.ts';
 import { DownloadRepository, type FileRow, type TaskRow } from './download.repository.ts';
-import { downloadQueue, DownloadsService } from './downloads.service.ts';
+import { DownloadsService } from './downloads.service.ts';
 import { FiguresBoard } from './figures-board.ts';
 import type { FileScanner } from './file-scanner.ts';
 import { InstalledModelRepository } from './installed-model.repository.ts';
 import { sourceOf, type Sources } from './model-lookup.ts';
 import { ModelStore } from './model-store.ts';
+import { downloadQueue, enqueueTask } from './queue.ts';
 import { RetrySchedule } from './retry-schedule.ts';
 import { ScanSuite } from './scan-suite.ts';
 import { createBuiltInScanners } from './scanners/built-in-scanners.ts';
@@ -33,6 +34,8 @@ import type { Downloads, InstalledModels } from './types.ts';
 export type DownloadsConfig = {
   /** Tasks at once in this process. */
   parallel: number;
+  /** Of one source; null or left out = no limit of its own. */
+  parallelPerSource?: number | null;
   connectionsPerHost: number;
   /** Over all tasks; null = no limit. */
   maxBytesPerSecond: number | null;
@@ -102,16 +105,19 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   });
   const limit = new TokenBucket(clock, config.maxBytesPerSecond);
   const runner = new TaskRunner({ ...common, files, limit, logger, onRetryAt: (taskId, at) => retries.at(taskId, at) });
-  const downloads = new DownloadsService({ ...common, runner, retries, jobs, models });
+  const { parallel, parallelPerSource = null, connectionsPerHost } = config;
+  const limits = () => ({ maxBytesPerSecond: limit.bytesPerSecond, parallel, parallelPerSource, connectionsPerHost });
+  const downloads = new DownloadsService({ ...common, runner, retries, jobs, models, limit, limits });
   const stopping = new AbortController();
   return {
     downloads,
     installed: models,
     start: async () => {
       followFigures(events, board, stopping.signal, logger);
+      followLimits(events, { limit, runner }, stopping.signal, logger);
       await reconcile(repository, jobs, retries, deps.soleWorker ?? false);
       retries.start();
-      await jobs.work(downloadQueue, config.parallel, runner.handle);
+      await jobs.work(downloadQueue, config.parallel, runner.handle, { perGroup: config.parallelPerSource ?? null });
     },
     stop: async () => {
       stopping.abort();
@@ -169,28 +175,42 @@ function followFigures(events: EventBus, board: FiguresBoard, signal: AbortSigna
   for (const work of [follow(), forget()]) work.catch((error: unknown) => logger.error({ error }, 'figures of running downloads are followed no longer'));
 }
 
+/** Limits that were changed here or in another process. */
+function followLimits(events: EventBus, { limit, runner }: { limit: TokenBucket; runner: TaskRunner }, signal: AbortSignal, logger: Logger): void {
+  const follow = async (): Promise<void> => {
+    for await (const delivery of events.subscribe('download.limited', { delivery: 'all' }, signal)) {
+      if (delivery.type !== 'event') continue;
+      const { taskId, maxBytesPerSecond } = delivery.payload;
+      if (taskId === null) limit.setLimit(maxBytesPerSecond);
+      else runner.setLimit(taskId, maxBytesPerSecond);
+    }
+  };
+  follow().catch((error: unknown) => logger.error({ error }, 'limits of downloads are followed no longer'));
+}
+
 async function bringBack(taskId: string, repository: DownloadRepository, jobs: JobQueue): Promise<void> {
   await repository.move(taskId, 'queued', { from: ['retrying'], patch: { retryAt: null } });
   const row = await repository.find(taskId);
-  if (row?.status === 'queued') await jobs.enqueue(downloadQueue, taskId, { priority: row.priority });
+  if (row?.status === 'queued') await enqueueTask(jobs, row);
 }
 
 /** Adding a job that is there already changes nothing, so all that should have one get one. */
 async function sweep(repository: DownloadRepository, jobs: JobQueue, clock: Clock): Promise<void> {
   const now = clock.now().getTime();
-  for (const { id, status, priority, retryAt } of await repository.listByStatus(['queued', 'retrying', 'running', 'verifying', 'scanning'])) {
-    if (status !== 'retrying') await jobs.enqueue(downloadQueue, id, { priority });
-    else if (!retryAt || retryAt.getTime() <= now) await bringBack(id, repository, jobs);
+  for (const row of await repository.listByStatus(['queued', 'retrying', 'running', 'verifying', 'scanning'])) {
+    if (row.status !== 'retrying') await enqueueTask(jobs, row);
+    else if (!row.retryAt || row.retryAt.getTime() <= now) await bringBack(row.id, repository, jobs);
   }
 }
 
 async function reconcile(repository: DownloadRepository, jobs: JobQueue, retries: RetrySchedule, soleWorker: boolean): Promise<void> {
-  for (const { id, status, priority, retryAt } of await repository.listByStatus(['queued', 'retrying', 'running', 'verifying', 'scanning'])) {
+  for (const row of await repository.listByStatus(['queued', 'retrying', 'running', 'verifying', 'scanning'])) {
+    const { id, status, retryAt } = row;
     if (status === 'retrying') {
       retries.at(id, retryAt ?? new Date(0));
       continue;
     }
     if (status !== 'queued' && soleWorker) await repository.move(id, 'queued', { from: ['running', 'verifying', 'scanning'], reason: 'its worker is gone' });
-    await jobs.enqueue(downloadQueue, id, { priority });
+    await enqueueTask(jobs, row);
   }
 }

@@ -184,8 +184,8 @@ export class DownloadRepository {
     await this.#em().nativeUpdate(DownloadFile, { taskId: id, path }, { scan });
   }
 
-  async setPriority(id: string, priority: number): Promise<void> {
-    await this.#em().nativeUpdate(DownloadTask, { id }, { priority });
+  async change(id: string, columns: Partial<Pick<DownloadTask, 'priority' | 'maxBytesPerSecond'>>): Promise<void> {
+    await this.#em().nativeUpdate(DownloadTask, { id }, columns);
     await this.touch(id);
   }
 

@@ -9,12 +9,12 @@ import type { DownloadRepository, TaskRow, TaskWithFiles } from './download.repo
 import type { FiguresBoard } from './figures-board.ts';
 import type { RetrySchedule } from './retry-schedule.ts';
 import { startDownload, type StartOptions } from './start-download.ts';
+import { downloadQueue, enqueueTask } from './queue.ts';
 import type { TaskRunner } from './task-runner.ts';
+import type { TokenBucket } from './transfer/token-bucket.ts';
 import { toTaskView } from './task-view.ts';
-import type { DownloadEvent, DownloadFilter, Downloads, DownloadTaskView, InstalledModels, StartDownload } from './types.ts';
+import type { DownloadChange, DownloadEvent, DownloadFilter, DownloadLimits, Downloads, DownloadTaskView, InstalledModels, StartDownload } from './types.ts';
 import { watchDownloads } from './watch-downloads.ts';
-
-export const downloadQueue = 'downloads';
 
 export type DownloadsServiceOptions = StartOptions & {
   repository: DownloadRepository;
@@ -25,6 +25,9 @@ export type DownloadsServiceOptions = StartOptions & {
   events: EventBus;
   models: InstalledModels;
   removePartsOf: (task: TaskRow) => Promise<void>;
+  /** Over all tasks. */
+  limit: TokenBucket;
+  limits: () => DownloadLimits;
 };
 
 /** Use cases of the download queue. */
@@ -75,20 +78,33 @@ export class DownloadsService implements Downloads {
     return await this.get(id);
   }
 
-  async prioritize(id: string, priority: number, signal: AbortSignal): Promise<DownloadTaskView> {
-    if (!Number.isInteger(priority) || Math.abs(priority) > 100) throw validationFailed([{ field: 'priority', message: 'must be a whole number from -100 to 100' }]);
-    const { repository, jobs } = this.#options;
-    const { status } = await this.#row(id);
+  async prioritize(id: string, change: DownloadChange, signal: AbortSignal): Promise<DownloadTaskView> {
+    assertChange(change);
+    const { repository, jobs, events } = this.#options;
+    const { status, priority } = await this.#row(id);
     if (!isUnfinished(status)) throw invalidState(status, downloadMachine.states.filter(isUnfinished));
     signal.throwIfAborted();
-    await repository.setPriority(id, priority);
+    await repository.change(id, change);
     const row = await this.#row(id);
-    if (row.status === 'queued') {
+    if (change.maxBytesPerSecond !== undefined) events.publish('download.limited', id, { taskId: id, maxBytesPerSecond: change.maxBytesPerSecond });
+    if (row.status === 'queued' && row.priority !== priority) {
       // A waiting job keeps the priority it was made with.
       await jobs.cancel(downloadQueue, id, new StopReason('superseded'));
       await this.#enqueue(row);
     }
     return await this.get(id);
+  }
+
+  limits(): DownloadLimits {
+    return this.#options.limits();
+  }
+
+  limit(maxBytesPerSecond: number | null): DownloadLimits {
+    assertChange({ maxBytesPerSecond });
+    this.#options.limit.setLimit(maxBytesPerSecond);
+    // For other processes of this service.
+    this.#options.events.publish('download.limited', 'all', { taskId: null, maxBytesPerSecond });
+    return this.limits();
   }
 
   async remove(id: string, { deleteFiles }: { deleteFiles: boolean }, signal: AbortSignal): Promise<DownloadTaskView> {
@@ -170,8 +186,8 @@ export class DownloadsService implements Downloads {
     await this.#enqueue(await this.#row(id));
   }
 
-  async #enqueue({ id, priority }: TaskRow): Promise<void> {
-    await this.#options.jobs.enqueue(downloadQueue, id, { priority });
+  async #enqueue(row: TaskRow): Promise<void> {
+    await enqueueTask(this.#options.jobs, row);
   }
 
   /** In this process at once; in another one, as soon as the queue tells it. */
@@ -180,6 +196,11 @@ export class DownloadsService implements Downloads {
     retries.forget(id);
     await Promise.all([runner.halt(id, reason), jobs.cancel(downloadQueue, id, reason)]);
   }
+}
+
+function assertChange({ priority, maxBytesPerSecond = null }: DownloadChange): void {
+  if (priority !== undefined && (!Number.isInteger(priority) || Math.abs(priority) > 100)) throw validationFailed([{ field: 'priority', message: 'must be a whole number from -100 to 100' }]);
+  if (maxBytesPerSecond !== null && !(Number.isSafeInteger(maxBytesPerSecond) && maxBytesPerSecond > 0)) throw validationFailed([{ field: 'max_bytes_per_second', message: 'must be a whole number above 0' }]);
 }
 
 function notFound(): AppError {

@@ -41,7 +41,7 @@ export type TaskRunnerOptions = {
   onRetryAt: (taskId: string, at: Date) => void;
 };
 
-type Run = { controller: AbortController; ended: Promise<void> };
+type Run = { controller: AbortController; ended: Promise<void>; /** Of the task alone. */ limit: TokenBucket };
 
 /** Small files beside a large one: its connections fill the line, theirs wait for answers. */
 const filesAtOnce = 3;
@@ -74,7 +74,8 @@ export class TaskRunner {
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort, { once: true });
     const { promise: ended, resolve: end } = Promise.withResolvers<undefined>();
-    this.#runs.set(subjectId, { controller, ended: ended.then(() => undefined) });
+    const limit = new TokenBucket(this.#options.clock, null);
+    this.#runs.set(subjectId, { controller, ended: ended.then(() => undefined), limit });
     try {
       await this.#run(subjectId, attempt, controller.signal);
     } finally {
@@ -89,6 +90,11 @@ export class TaskRunner {
     const run = this.#runs.get(taskId);
     run?.controller.abort(reason);
     await run?.ended;
+  }
+
+  /** Felt at once by a task that runs here; others read it from their row. */
+  setLimit(taskId: string, maxBytesPerSecond: number | null): void {
+    this.#runs.get(taskId)?.limit.setLimit(maxBytesPerSecond);
   }
 
   async stop(): Promise<void> {
@@ -160,6 +166,8 @@ export class TaskRunner {
 
   async #open(task: TaskRow, files: readonly FileRow[], signal: AbortSignal): Promise<TaskContext & { phases: PhaseTracker; variantKey: string }> {
     const { repository, sources, board, events, clock, logger, limit, layoutOf, budget } = this.#options;
+    const own = this.#runs.get(task.id)?.limit;
+    own?.setLimit(task.maxBytesPerSecond ?? null);
     const parsed = parseModelRef(task.modelId);
     const requested = task.requestedRevision ?? null;
     const revision = task.revision ?? '';
@@ -191,7 +199,7 @@ export class TaskRunner {
       layout,
       source,
       live,
-      limits: [limit, new TokenBucket(clock, task.maxBytesPerSecond ?? null)],
+      limits: own ? [limit, own] : [limit],
       onPhase: (phase) => {
         if (phase === 'running') this.#outages.delete(task.id);
         phases.enter(phase);

@@ -65,6 +65,19 @@ export type DownloadTaskView = {
   finishedAt: Date | null;
 };
 
+/** `maxBytesPerSecond` null = no limit of its own. */
+export type DownloadChange = { priority?: number; maxBytesPerSecond?: number | null };
+
+export type DownloadLimits = {
+  /** Over all tasks of this process; null = none. */
+  maxBytesPerSecond: number | null;
+  /** Tasks at once. */
+  parallel: number;
+  /** Of one source at once; null = as many as run at all. */
+  parallelPerSource: number | null;
+  connectionsPerHost: number;
+};
+
 export type DownloadFilter = { status?: DownloadStatus; modelId?: string };
 
 export type DownloadEvent =
@@ -115,7 +128,11 @@ export type Downloads = {
   cancel(id: string, signal: AbortSignal): Promise<DownloadTaskView>;
   /** A failed or cancelled task again, from what is left of it. */
   retry(id: string, signal: AbortSignal): Promise<DownloadTaskView>;
-  prioritize(id: string, priority: number, signal: AbortSignal): Promise<DownloadTaskView>;
+  /** Of an unfinished task; what is left out stays as it is. Both are felt at once, also while it runs. */
+  prioritize(id: string, change: DownloadChange, signal: AbortSignal): Promise<DownloadTaskView>;
+  /** What holds over all tasks; a changed limit of speed holds until the service ends. */
+  limits(): DownloadLimits;
+  limit(maxBytesPerSecond: number | null): DownloadLimits;
   /** Only of an ended task; `deleteFiles` removes the model too (MODEL_IN_USE while a deployment uses it). */
   remove(id: string, options: { deleteFiles: boolean }, signal: AbortSignal): Promise<DownloadTaskView>;
   find(id: string): Promise<DownloadTaskView | null>;

@@ -21,6 +21,7 @@ export type Config = {
   };
   readonly downloads: {
     readonly parallel: number;
+    readonly parallelPerSource: number | null;
     readonly connectionsPerHost: number;
     readonly maxBytesPerSecond: number | null;
     readonly clamd: Endpoint | null;

@@ -109,6 +109,7 @@ function toConfig(values: Values, origins: Readonly<Record<string, Origin>>, { h
     },
     downloads: {
       parallel: values.downloadsParallel,
+      parallelPerSource: values.downloadsParallelPerSource,
       connectionsPerHost: values.downloadConnections,
       maxBytesPerSecond: values.downloadMaxBytesPerSecond,
       clamd: values.clamd,

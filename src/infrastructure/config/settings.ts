@@ -140,6 +140,14 @@ export const settings = {
     defaultText: '3',
     description: 'Downloads that run at once.',
   }),
+  downloadsParallelPerSource: defineSetting<number | null>({
+    path: 'downloads.parallelPerSource',
+    env: 'LLM_MANAGER_DOWNLOADS_PARALLEL_PER_SOURCE',
+    schema: wholeNumber(1, 32),
+    default: () => null,
+    defaultText: 'as many as run at once',
+    description: 'Downloads from one source (huggingface, ollama) that run at once.',
+  }),
   downloadConnections: defineSetting({
     path: 'downloads.connectionsPerHost',
     env: 'LLM_MANAGER_DOWNLOAD_CONNECTIONS',

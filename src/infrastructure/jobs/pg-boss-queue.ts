@@ -3,7 +3,7 @@ import type { Job } from 'pg-boss';
 import { StopReason, stopCauseOf } from '../../shared/abort.ts';
 import type { StopCause } from '../../shared/abort.ts';
 import { abortable, KeyedMutex } from '../../shared/async.ts';
-import type { JobHandler, JobQueue } from '../../shared/job-queue.ts';
+import type { EnqueueOptions, JobHandler, JobQueue } from '../../shared/job-queue.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Database } from '../database/database.ts';
 
@@ -79,12 +79,13 @@ export class PgBossQueue implements JobQueue {
     await this.#boss.start();
   }
 
-  async enqueue(queue: string, subjectId: string, options: { priority?: number; startAfterSeconds?: number } = {}): Promise<void> {
+  async enqueue(queue: string, subjectId: string, { priority, startAfterSeconds, group }: EnqueueOptions = {}): Promise<void> {
     await this.#ensureQueue(queue);
     await this.#boss.send(queue, { subjectId } satisfies JobData, {
       singletonKey: subjectId,
-      ...(options.priority === undefined ? {} : { priority: options.priority }),
-      ...(options.startAfterSeconds === undefined ? {} : { startAfter: options.startAfterSeconds }),
+      ...(priority === undefined ? {} : { priority }),
+      ...(startAfterSeconds === undefined ? {} : { startAfter: startAfterSeconds }),
+      ...(group === undefined ? {} : { group: { id: group } }),
     });
   }
 
@@ -101,10 +102,10 @@ export class PgBossQueue implements JobQueue {
     await this.#boss.cancel(queue, ids);
   }
 
-  async work(queue: string, concurrency: number, handler: JobHandler): Promise<void> {
+  async work(queue: string, concurrency: number, handler: JobHandler, { perGroup = null }: { perGroup?: number | null } = {}): Promise<void> {
     await this.#ensureQueue(queue);
     if (this.#soleWorker) await this.#takeBackActive(queue);
-    await this.#boss.work<JobData>(queue, { ...workDefaults, localConcurrency: concurrency, batchSize: 1 }, async (jobs: Job<JobData>[]) => {
+    await this.#boss.work<JobData>(queue, { ...workDefaults, localConcurrency: concurrency, batchSize: 1, ...(perGroup === null ? {} : { localGroupConcurrency: Math.min(perGroup, concurrency) }) }, async (jobs: Job<JobData>[]) => {
       for (const job of jobs) await this.#subjects.run(`${queue}/${job.data.subjectId}`, () => this.#run(queue, job, handler));
     });
   }

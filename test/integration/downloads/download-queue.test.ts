@@ -19,12 +19,27 @@ describe('the queue', () => {
     const third = await world.room.startDownload({ include: ['README.md'] });
     expect(second.task).toMatchObject({ status: 'queued', queuePosition: 1 });
     expect(third.task).toMatchObject({ status: 'queued', queuePosition: 2 });
-    expect(await world.room.downloads.prioritize(third.task.id, 10, never)).toMatchObject({ queuePosition: 1, priority: 10 });
+    expect(await world.room.downloads.prioritize(third.task.id, { priority: 10 }, never)).toMatchObject({ queuePosition: 1, priority: 10 });
     expect(await world.room.downloads.get(second.task.id)).toMatchObject({ queuePosition: 2 });
     world.hub.faults.clear();
     await world.room.downloads.cancel(running.task.id, never);
     const [late, early] = await Promise.all([world.room.reaches(second.task.id, 'completed'), world.room.reaches(third.task.id, 'completed')]);
     expect(early.startedAt!.getTime()).toBeLessThan(late.startedAt!.getTime());
+  });
+
+  it('runs no more tasks of one source at once than it may, in their order', async () => {
+    await world.reopen({ config: { parallel: 3, parallelPerSource: 1 } });
+    world.slowDown(64 * 1024);
+    const first = await world.room.startDownload(q4Request);
+    await world.room.reaches(first.task.id, 'running');
+    const second = await world.room.startDownload({ variant: 'Q8_0' });
+    const third = await world.room.startDownload({ include: ['README.md'] });
+    await world.sent(64 * 1024);
+    expect(await world.room.downloads.get(second.task.id)).toMatchObject({ status: 'queued', queuePosition: 1 });
+    world.hub.faults.clear();
+    await world.room.downloads.cancel(first.task.id, never);
+    const done = await Promise.all([second, third].map(({ task }) => world.room.reaches(task.id, 'completed')));
+    expect(done[1]!.startedAt!.getTime()).toBeGreaterThanOrEqual(done[0]!.finishedAt!.getTime());
   });
 
   it('lists newest first, in pages that neither repeat nor skip', async () => {
@@ -46,6 +61,49 @@ describe('the queue', () => {
     await expect(world.room.downloads.retry(task.id, never)).rejects.toMatchObject({ code: 'INVALID_STATE', details: { allowed: ['failed', 'cancelled'] } });
     await expect(world.room.downloads.get('0192f000-0000-7000-8000-000000000099')).rejects.toMatchObject({ code: 'DOWNLOAD_NOT_FOUND' });
     expect(await world.room.downloads.find('no id')).toBeNull();
+  });
+});
+
+describe('a limit of speed', () => {
+  const slow = 64 * 1024;
+
+  it('of a task is changed while it runs, kept over a pause, and lifted', async () => {
+    const { task } = await world.room.startDownload({ ...q4Request, maxBytesPerSecond: slow });
+    await world.room.reaches(task.id, 'running');
+    expect(await world.room.downloads.prioritize(task.id, { maxBytesPerSecond: 2 * slow }, never)).toMatchObject({ maxBytesPerSecond: 2 * slow, priority: 0 });
+    await world.room.downloads.pause(task.id, never);
+    await world.room.downloads.resume(task.id, never);
+    await world.room.reaches(task.id, 'running');
+    expect(await world.room.downloads.get(task.id)).toMatchObject({ maxBytesPerSecond: 2 * slow });
+    // Under it the file would take most of a minute, longer than this test waits.
+    await world.room.downloads.prioritize(task.id, { maxBytesPerSecond: null }, never);
+    expect(await world.room.reaches(task.id, 'completed')).toMatchObject({ maxBytesPerSecond: null });
+  });
+
+  it('over all tasks is changed while they run', async () => {
+    expect(world.room.downloads.limit(slow)).toMatchObject({ maxBytesPerSecond: slow, parallel: 3 });
+    const { task } = await world.room.startDownload(q4Request);
+    await world.room.reaches(task.id, 'running');
+    expect(world.room.downloads.limit(null)).toEqual(world.room.downloads.limits());
+    await world.room.reaches(task.id, 'completed');
+  });
+
+  it('is felt also by the worker of another process', async () => {
+    world.room.downloads.limit(slow);
+    const { task } = await world.room.startDownload({ ...q4Request, maxBytesPerSecond: slow });
+    await world.room.reaches(task.id, 'running');
+    // What the service on which somebody changed them says.
+    world.room.events.publish('download.limited', 'all', { taskId: null, maxBytesPerSecond: null });
+    world.room.events.publish('download.limited', task.id, { taskId: task.id, maxBytesPerSecond: null });
+    await world.room.reaches(task.id, 'completed');
+    expect(world.room.downloads.limits()).toMatchObject({ maxBytesPerSecond: null });
+  });
+
+  it('must be a speed', async () => {
+    const { task } = await world.room.startDownload({ ...q4Request, maxBytesPerSecond: slow });
+    await expect(world.room.downloads.prioritize(task.id, { maxBytesPerSecond: 0 }, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
+    await expect(world.room.downloads.prioritize(task.id, { priority: 101 }, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
+    expect(() => world.room.downloads.limit(1.5)).toThrow(expect.objectContaining({ code: 'VALIDATION_FAILED' }));
   });
 });
 

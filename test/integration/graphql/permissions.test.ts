@@ -8,13 +8,13 @@ import { startGraphqlBench, type GraphqlBench } from '../../support/graphql-benc
 const needed: Record<string, Role> = {
   ...Object.fromEntries(
     [
-      'models', 'model', 'modelCategories', 'modelSources', 'installedModels', 'installedModel', 'storage', 'downloadTasks', 'downloadTask', 'deployments', 'deployment',
+      'models', 'model', 'modelCategories', 'modelSources', 'installedModels', 'installedModel', 'storage', 'downloadLimits', 'downloadTasks', 'downloadTask', 'deployments', 'deployment',
       'deploymentRuntimes', 'deploymentFit', 'chatSessions', 'chatSession', 'systemResources', 'systemResourceHistory', 'viewer', 'serverInfo', 'node', 'nodes',
     ].map((name) => [`query ${name}`, 'VIEWER']),
   ),
   'query apiKeys': 'ADMIN',
   ...Object.fromEntries(
-    ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'removeDownloadTask', 'deleteInstalledModel', 'refreshModel',
+    ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'deleteInstalledModel', 'refreshModel',
       'startDeployment', 'stopDeployment', 'restartDeployment', 'updateDeployment', 'deleteDeployment'].map((name) => [`mutation ${name}`, 'OPERATOR']),
   ),
   ...Object.fromEntries(

@@ -5,6 +5,7 @@ import './user-error.ts';
 import './catalog/queries.ts';
 import './downloads/queries.ts';
 import './downloads/mutations.ts';
+import './downloads/limits.ts';
 import './deployments/queries.ts';
 import './deployments/mutations.ts';
 import './chat/queries.ts';

@@ -7,6 +7,7 @@ import type { LocatedFile } from './located-file.ts';
 import type { PartFile } from './part-file.ts';
 import { RangeFetch, type RangeFetchDeps } from './range-fetch.ts';
 import { type Backoff, backoffMs } from './retry-policy.ts';
+import type { TokenBucket } from './token-bucket.ts';
 
 export type ConnectionsDeps = RangeFetchDeps & {
   slots: HostSlots;
@@ -33,6 +34,9 @@ const slowCancelsMax = 3;
 const trickleBytesPerMs = 1;
 const trickleChecks = 4;
 const speedsKept = 32;
+/** A connection that is limited below this is not worth having. */
+const limitedBytesPerConnection = 512 * 1024;
+const lookAgainMs = 250;
 /** Key of tries that fail before a part is taken. */
 const noPart = -1;
 
@@ -57,7 +61,7 @@ export class Connections {
   /** Resolves when the file is complete; rejects with the signal's reason, a TransferFault, or what disk or source throw. */
   async run(count: number, signal: AbortSignal): Promise<void> {
     try {
-      await this.#together(count, (own) => this.#work(own), signal);
+      await this.#together(count, (own, place) => this.#work(place, own), signal);
     } catch (error) {
       if (!(error instanceof RangesNotSupported)) throw error;
       this.#deps.file.map.dropAfterPrefix();
@@ -65,16 +69,16 @@ export class Connections {
     }
   }
 
-  async #together(count: number, work: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+  async #together(count: number, work: (signal: AbortSignal, place: number) => Promise<void>, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const controller = new AbortController();
     const onAbort = (): void => controller.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
     const slowCheck = setInterval(() => this.#cancelSlow(), this.#deps.slowCheckMs);
     const failures: unknown[] = [];
-    const one = async (): Promise<void> => {
+    const one = async (_: unknown, place: number): Promise<void> => {
       try {
-        await work(controller.signal);
+        await work(controller.signal, place);
       } catch (error) {
         failures.push(error);
         controller.abort(error);
@@ -91,9 +95,11 @@ export class Connections {
     }
   }
 
-  async #work(signal: AbortSignal): Promise<void> {
+  async #work(place: number, signal: AbortSignal): Promise<void> {
     const { map } = this.#deps.file;
     for (let isMore = true; isMore; ) {
+      // A limit of speed may come and go meanwhile.
+      while (place >= connectionsUnder(this.#deps.limits) && map.hasFree) await this.#deps.clock.sleep(lookAgainMs, signal);
       isMore = await this.#turn(signal, () => {
         const part = map.take();
         return part && { index: part.index, range: part, release: () => map.release(part.index) };
@@ -250,6 +256,11 @@ export class Connections {
     this.#speeds.push(fetch.receivedBytes / elapsedMs);
     if (this.#speeds.length > speedsKept) this.#speeds.shift();
   }
+}
+
+/** So many connections are worth having under these limits. */
+function connectionsUnder(limits: readonly TokenBucket[]): number {
+  return Math.min(Infinity, ...limits.map(({ bytesPerSecond }) => (bytesPerSecond === null ? Infinity : Math.ceil(bytesPerSecond / limitedBytesPerConnection))));
 }
 
 type Piece = { index: number; range: { start: number; end: number; acceptWhole?: boolean }; release: () => void };

@@ -61,9 +61,6 @@ export type FileTransferJob = {
   onVerifying: () => void;
 };
 
-/** A connection that is limited below this is not worth having. */
-const limitedBytesPerConnection = 512 * 1024;
-
 /**
  * Brings one file to its partial path, whole and compared with what the source promised, going on with what an earlier
  * attempt has left. Ends with the signal's reason within moments when it aborts; what has come stays.
@@ -117,7 +114,7 @@ async function complete(file: PartFile, job: FileTransferJob, deps: TransferDeps
     const located = new LocatedFile(identity, locate, () => clock.now().getTime());
     const { stallMs, slowCheckMs, backoff, triesMax } = settings;
     const connections = new Connections({ bytes, file, limits, clock, stallMs, slots, owner: job.owner, located, backoff, triesMax, slowCheckMs, onWritten });
-    if (!file.map.isComplete) await connections.run(connectionCount(identity.sizeBytes, limits, settings), signal);
+    if (!file.map.isComplete) await connections.run(connectionCount(identity.sizeBytes, settings), signal);
     job.onVerifying();
     const [sealed, hashed] = await Promise.allSettled([file.seal(), hasher.finish(signal)]);
     if (sealed.status === 'rejected') throw sealed.reason as Error;
@@ -129,9 +126,7 @@ async function complete(file: PartFile, job: FileTransferJob, deps: TransferDeps
   }
 }
 
-function connectionCount(sizeBytes: number, limits: readonly TokenBucket[], settings: TransferSettings): number {
+function connectionCount(sizeBytes: number, settings: TransferSettings): number {
   const bySize = sizeBytes >= settings.largeBytes ? settings.connections : Math.min(settings.connections, settings.connectionsSmall);
-  const parts = Math.max(1, Math.ceil(sizeBytes / settings.partBytes));
-  const byLimit = limits.map(({ bytesPerSecond }) => (bytesPerSecond === null ? Infinity : Math.ceil(bytesPerSecond / limitedBytesPerConnection)));
-  return Math.max(1, Math.min(bySize, parts, ...byLimit));
+  return Math.max(1, Math.min(bySize, Math.ceil(sizeBytes / settings.partBytes)));
 }

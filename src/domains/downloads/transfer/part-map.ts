@@ -44,12 +44,15 @@ export class PartMap {
 
   /** The first unfinished part that nobody has, or null. */
   take(): Part | null {
-    for (let index = this.#first; index < this.#done.length; index += 1) {
-      if (this.#taken.has(index) || this.#isDone(index)) continue;
-      this.#taken.add(index);
-      return this.#part(index);
-    }
-    return null;
+    const index = this.#firstFree();
+    if (index === null) return null;
+    this.#taken.add(index);
+    return this.#part(index);
+  }
+
+  /** Whether there is a part to take. */
+  get hasFree(): boolean {
+    return this.#firstFree() !== null;
   }
 
   /** Gives a part back, finished or not. */
@@ -75,6 +78,11 @@ export class PartMap {
       if (bytes > 0) parts.push([index, bytes]);
     }
     return { prefix: this.prefixBytes, parts };
+  }
+
+  #firstFree(): number | null {
+    for (let index = this.#first; index < this.#done.length; index += 1) if (!this.#taken.has(index) && !this.#isDone(index)) return index;
+    return null;
   }
 
   #part(index: number): Part {

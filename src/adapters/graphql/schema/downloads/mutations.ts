@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Downloads, DownloadTaskView, StartDownload } from '../../../../domains/downloads/types.ts';
+import type { DownloadChange, Downloads, DownloadTaskView, StartDownload } from '../../../../domains/downloads/types.ts';
 import { isAppError } from '../../../../shared/errors.ts';
 import { builder } from '../../builder.ts';
 import { principalOf } from '../../context.ts';
@@ -61,6 +61,10 @@ function toStartDownload(input: typeof StartDownloadInput.$inferInput): StartDow
   };
 }
 
+function toChange({ priority, maxBytesPerSecond }: typeof PrioritizeDownloadInput.$inferInput): DownloadChange {
+  return { ...(typeof priority === 'number' ? { priority } : {}), ...(maxBytesPerSecond === undefined ? {} : { maxBytesPerSecond }) };
+}
+
 const StartDownloadPayload = builder.objectRef<Awaited<ReturnType<Downloads['start']>>>('StartDownloadPayload').implement({
   description: 'What `startDownload` answers when it is done.',
   fields: (t) => ({
@@ -75,10 +79,15 @@ const ResumeDownloadInput = builder.inputType('ResumeDownloadInput', { descripti
 const CancelDownloadInput = builder.inputType('CancelDownloadInput', { description: 'Which download to end.', fields: (t) => ({ taskId: t.id(taskIdField) }) });
 const RetryDownloadInput = builder.inputType('RetryDownloadInput', { description: 'Which download to try again.', fields: (t) => ({ taskId: t.id(taskIdField) }) });
 const PrioritizeDownloadInput = builder.inputType('PrioritizeDownloadInput', {
-  description: 'Which download, and its new priority.',
+  description: 'Which unfinished download, and what changes; what is left out stays as it is.',
   fields: (t) => ({
     taskId: t.id(taskIdField),
-    priority: t.int({ required: true, description: 'Higher goes first; -100 to 100.', validate: wholeNumber(priorityLimits.min, priorityLimits.max) }),
+    priority: t.int({ description: 'Higher goes first; -100 to 100.', validate: wholeNumber(priorityLimits.min, priorityLimits.max) }),
+    maxBytesPerSecond: t.field({
+      type: 'ByteSize',
+      description: `Limit of its own, in bytes per second, at least ${maxBytesPerSecondMin}; null lifts it. Felt at once, also while it runs.`,
+      validate: wholeNumber(maxBytesPerSecondMin, Number.MAX_SAFE_INTEGER),
+    }),
   }),
 });
 const RemoveDownloadTaskInput = builder.inputType('RemoveDownloadTaskInput', {
@@ -170,11 +179,11 @@ builder.mutationField('prioritizeDownload', (t) =>
   t.field({
     type: payloadOf('PrioritizeDownload', 'task', DownloadTask),
     authScopes: { role },
-    description: 'Moves a download in the queue.',
+    description: 'Moves a download in the queue, or changes its limit of speed.',
     args: { input: t.arg({ type: PrioritizeDownloadInput, required: true, description: 'Which one, and how far.' }) },
     errors: resultOf('PrioritizeDownload', stateErrors),
     resolve: (_root, { input }, { services, signal }) =>
-      outcomeOf(async () => ({ task: await services.downloads.prioritize(toUuid('DownloadTask', input.taskId), input.priority, signal) })),
+      outcomeOf(async () => ({ task: await services.downloads.prioritize(toUuid('DownloadTask', input.taskId), toChange(input), signal) })),
   }),
 );
 
