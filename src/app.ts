@@ -201,6 +201,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     installed: downloads.installed,
     logDir: path.join(folder.logs, 'deployments'),
     machineMemory: system.machineMemory,
+    config: { onStop: config.deployments.onStop },
   });
   const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, instanceId: randomUUID(), http: inference });
   return { access, catalog, downloads, deployments, chat, system };

@@ -30,7 +30,6 @@ function warnOfUnused(config: Config, logger: Logger): void {
     ...(config.plugins.length > 0 ? ['LLM_MANAGER_PLUGINS'] : []),
     ...(config.downloads.clamd ? ['LLM_MANAGER_CLAMD'] : []),
     ...(config.deployments.llamaServer.kind === 'path' ? ['LLM_MANAGER_LLAMA_SERVER'] : []),
-    ...(config.deployments.onStop === 'keep' ? ['LLM_MANAGER_ON_STOP=keep'] : []),
   ];
   for (const name of unused) logger.warn({ name }, 'is set, but this version does not use it yet');
 }

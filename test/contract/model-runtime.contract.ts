@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import type { ModelRuntime, RunningModel, RuntimeHandle, RuntimeStart } from '../../src/domains/deployments/runtime.ts';
+import type { Keepsake, ModelRuntime, RunningModel, RuntimeHandle, RuntimeStart } from '../../src/domains/deployments/runtime.ts';
 import type { DeploymentConfig } from '../../src/domains/deployments/types.ts';
 import { StopReason } from '../../src/shared/abort.ts';
 import { isAppError } from '../../src/shared/errors.ts';
@@ -130,6 +130,24 @@ export function describeModelRuntime(name: string, make: () => Promise<RuntimeUn
       await subject.runtime.endOrphan(model.handle, AbortSignal.timeout(10_000));
       expect(await subject.isThere(model.handle)).toBe(false);
       await subject.runtime.endOrphan(model.handle, AbortSignal.timeout(10_000));
+    });
+
+    it('takes over what an earlier process left, where it can, and takes nothing that is not there', async () => {
+      const { adopt } = subject.runtime;
+      const model = await start();
+      if (!adopt) {
+        expect(model.keepsake ?? null).toBeNull();
+        return;
+      }
+      const { handle, keepsake } = model;
+      expect(keepsake).toBeTruthy();
+      const found = { ...request(subject.good), handle, keepsake: JSON.parse(JSON.stringify(keepsake)) as Keepsake };
+      const adopted = await adopt(found, never);
+      expect(adopted).toMatchObject({ baseUrl: model.baseUrl, model: model.model, headers: model.headers, contextSize: model.contextSize, handle, keepsake });
+      await adopted?.check(AbortSignal.timeout(5_000));
+      await adopted?.stop(0, never);
+      expect(await subject.isThere(handle)).toBe(false);
+      expect(await adopt(found, never)).toBeNull();
     });
 
     it('never writes a key of its server to the log', async () => {

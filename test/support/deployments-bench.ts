@@ -34,7 +34,8 @@ export type BenchOptions = {
   installed?: readonly InstalledModelView[];
   logDir?: string;
   config?: DeploymentsConfig;
-  availableBytes?: number;
+  /** Free memory; a function of what the running engines say they take. */
+  availableBytes?: number | ((takenBytes: number) => number);
 };
 
 const gibibyte = 1024 ** 3;
@@ -53,7 +54,12 @@ export async function createDeploymentsBench(options: BenchOptions): Promise<Dep
     clock,
     logger,
     logDir,
-    machineMemory: () => Promise.resolve({ availableBytes: options.availableBytes ?? 8 * gibibyte, gpuFreeBytes: null }),
+    machineMemory: async () => {
+      const { availableBytes = 8 * gibibyte } = options;
+      if (typeof availableBytes === 'number') return { availableBytes, gpuFreeBytes: null };
+      const taken = (await room.uses()).reduce((sum, { memoryBytes }) => sum + (memoryBytes ?? 0), 0);
+      return { availableBytes: availableBytes(taken), gpuFreeBytes: null };
+    },
     ...(options.config ? { config: options.config } : {}),
   });
   return {

@@ -1,9 +1,10 @@
-/** A service that only starts an engine, to be killed by a test: prints the engine's identity and waits. */
+/** A service that only starts an engine, to be killed by a test: prints the engine's identity and address, and waits. */
 import { openSync } from 'node:fs';
 import { startEngine } from '../../src/domains/deployments/runtimes/llama-cpp/engine-process.ts';
 
-const [modelPath = '', logFile = ''] = process.argv.slice(2);
-const engine = { modelPath, modelName: 'tiny', port: 0, contextSize: null, parallel: 1, threads: 1, gpuLayers: 0, queueMax: 1, drainMs: 1_000 };
-const { pid, startTime } = await startEngine({ engine, logFd: openSync(logFile, 'a') }, new AbortController().signal);
-process.stdout.write(`${JSON.stringify({ pid, startTime })}\n`);
+const [modelPath = '', logFile = '', orphanGraceMs = '0'] = process.argv.slice(2);
+const engine = { modelPath, modelName: 'tiny', port: 0, contextSize: null, parallel: 1, threads: 1, gpuLayers: 0, queueMax: 1, drainMs: 1_000, orphanGraceMs: Number(orphanGraceMs) };
+const { pid, startTime, port, secret, contextSize } = await startEngine({ engine, logFd: openSync(logFile, 'a') }, new AbortController().signal);
+process.stdout.write(`${JSON.stringify({ pid, startTime, port, secret, contextSize })}\n`);
 setInterval(() => undefined, 60_000);
+process.on('SIGUSR2', () => process.exit(1));

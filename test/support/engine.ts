@@ -33,7 +33,7 @@ export function createEngineBench(): EngineBench {
     },
     start: async (options, extra = {}, signal = new AbortController().signal) => {
       // One thread: with all cores taken, llama.cpp's waiting threads cost more than they do.
-      const defaults = { modelName: 'tiny', port: 0, contextSize: null, parallel: 1, threads: 1, gpuLayers: 0, queueMax: 4, drainMs: 10_000 };
+      const defaults = { modelName: 'tiny', port: 0, contextSize: null, parallel: 1, threads: 1, gpuLayers: 0, queueMax: 4, drainMs: 10_000, orphanGraceMs: 60_000 };
       const engine = await startEngine({ engine: { ...defaults, ...options }, logFd, ...extra }, signal);
       engines.push(engine);
       return engine;

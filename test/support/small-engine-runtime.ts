@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { identifyProcess, isSameProcess } from '../../src/platform/process-identity.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { identifyProcess, isSameProcess, type ProcessIdentity } from '../../src/platform/process-identity.ts';
 import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../src/domains/deployments/runtime.ts';
 import type { DeploymentConfig } from '../../src/domains/deployments/types.ts';
 import { AppError } from '../../src/shared/errors.ts';
@@ -12,17 +13,28 @@ export type SmallEngineRuntime = ModelRuntime & { /** Of every engine that was e
 
 const program = join(process.cwd(), 'test', 'support', 'programs', 'small-engine.ts');
 
+/** What it says that each engine takes. */
+export const smallEngineBytes = 200_000_000;
+
 /** Runs `small-engine.ts`; `environment` of a deployment tells it how to behave: MODE and HANG_FILE. */
-export function createSmallEngineRuntime(): SmallEngineRuntime {
+export function createSmallEngineRuntime({ needsModel = false }: { needsModel?: boolean } = {}): SmallEngineRuntime {
   const pids: number[] = [];
+  const formats = needsModel ? ['gguf'] : [];
   return {
     id: 'small',
     name: 'small engine',
-    capabilities: { needsModel: false, formats: [], adminOnly: false },
+    capabilities: { needsModel, formats, adminOnly: false },
     pids,
-    probe: () => Promise.resolve({ id: 'small', name: 'small engine', available: true, version: '1', detail: null, needsModel: false, formats: [], engines: [] }),
+    probe: () => Promise.resolve({ id: 'small', name: 'small engine', available: true, version: '1', detail: null, needsModel, formats, engines: [] }),
     validate: (config: DeploymentConfig) => (config.image === undefined ? [] : [{ field: 'config.image', message: 'is not used' }]),
     start: (request, signal) => start(request, signal, pids),
+    adopt: async ({ name, handle, keepsake }) => {
+      const identity = { pid: handle.pid ?? 0, startTime: handle.startTime ?? '' };
+      if (!(await isSameProcess(identity))) return null;
+      const signalIt = (by: NodeJS.Signals): void => void process.kill(identity.pid, by);
+      const exited = endOf(identity).then((): RuntimeExit => ({ code: null, signal: null, reason: null }));
+      return toModel({ name, handle, exited, baseUrl: String(keepsake['baseUrl']), kill: () => signalIt('SIGKILL'), ask: () => signalIt('SIGTERM'), release: () => undefined });
+    },
     endOrphan: async (handle) => {
       if (handle.pid === null || handle.startTime === null) return;
       const identity = { pid: handle.pid, startTime: handle.startTime };
@@ -51,7 +63,11 @@ async function start(request: RuntimeStart, signal: AbortSignal, pids: number[])
     const first = await Promise.race([ready, exited]);
     signal.throwIfAborted();
     if (!('port' in first)) throw new AppError('START_FAILED', `The engine ended before it was ready (exit code ${first.code ?? 'none'}).`);
-    return toModel({ request, handle, exited, baseUrl: `http://127.0.0.1:${first.port}`, kill, ask: () => void child.kill('SIGTERM') });
+    const release = (): void => {
+      child.disconnect();
+      child.unref();
+    };
+    return toModel({ name: request.name, handle, exited, baseUrl: `http://127.0.0.1:${first.port}`, kill, ask: () => void child.kill('SIGTERM'), release });
   } catch (error) {
     kill();
     await exited;
@@ -62,12 +78,18 @@ async function start(request: RuntimeStart, signal: AbortSignal, pids: number[])
   }
 }
 
-type Running = { request: RuntimeStart; handle: RuntimeHandle; exited: Promise<RuntimeExit>; baseUrl: string; kill: () => void; ask: () => void };
+async function endOf(identity: ProcessIdentity): Promise<void> {
+  while (await isSameProcess(identity)) await delay(20, undefined, { ref: false });
+}
 
-function toModel({ request, handle, exited, baseUrl, kill, ask }: Running): RunningModel {
+type Running = { name: string; handle: RuntimeHandle; exited: Promise<RuntimeExit>; baseUrl: string; kill: () => void; ask: () => void; release: () => void };
+
+function toModel({ name, handle, exited, baseUrl, kill, ask, release }: Running): RunningModel {
   return {
     baseUrl,
-    model: request.name,
+    model: name,
+    keepsake: { baseUrl },
+    release: async () => release(),
     headers: {},
     contextSize: null,
     handle,
@@ -76,7 +98,7 @@ function toModel({ request, handle, exited, baseUrl, kill, ask }: Running): Runn
       const answer = await fetch(`${baseUrl}/health`, { signal });
       if (answer.status !== 200) throw new Error(`/health answered ${answer.status}`);
     },
-    use: () => Promise.resolve({ cpuPercent: null, memoryBytes: 1, gpuMemoryBytes: null }),
+    use: () => Promise.resolve({ cpuPercent: null, memoryBytes: smallEngineBytes, gpuMemoryBytes: null }),
     stop: async (drainMs, signal) => {
       if (drainMs === 0 || signal.aborted) kill();
       ask();

@@ -35,15 +35,17 @@ export type DeploymentsConfig = {
   /** What running answers get when a deployment is stopped; default 30 s. */
   drainMs?: number;
   logs?: Partial<LogLimits>;
+  /** What becomes of running engines when the service ends; default `stop`. */
+  onStop?: 'stop' | 'keep';
 };
 
 export type DeploymentsRoom = {
   deployments: Deployments;
   /** What running deployments use now; for the system's figures. */
   uses: () => Promise<DeploymentUse[]>;
-  /** Ends what a crashed service left behind and brings back what should run. */
+  /** Takes over or ends what an earlier service left running, and brings back what should run. */
   start: (signal: AbortSignal) => Promise<void>;
-  /** Ends all engines, running answers at the latest when the signal aborts. What should run comes back with the next start. */
+  /** Ends all engines or, as configured, lets them go on; running answers at the latest when the signal aborts. What should run comes back with the next start. */
   stop: (signal: AbortSignal) => Promise<void>;
 };
 
@@ -55,13 +57,14 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
   const repository = new DeploymentRepository(deps.em);
   const logs = new LogStore({ folder: deps.logDir, events, clock, logger, ...(config.logs ? { limits: config.logs } : {}) });
   const fit = new FitChecker(deps.machineMemory);
-  const planner = new StartPlanner({ runtimes, installed, repository, fit });
+  const planner = new StartPlanner({ runtimes, installed, repository, fit, evictableBytes: (exceptFor) => supervisors.evictableBytes(exceptFor) });
   const prepare = async (row: DeploymentRow, signal: AbortSignal): Promise<Pick<RuntimeStart, 'modelPath' | 'apiKey'>> => {
     signal.throwIfAborted();
     const needsModel = runtimes.get(row.runtime)?.capabilities.needsModel === true;
     if (!needsModel) return { modelPath: null, apiKey: await repository.apiKeyOf(row.id) };
     const files = ggufFilesOf(await planner.modelOf(row));
-    await fit.claim(row.id, files, { config: row.config, override: row.override.includes('fit') });
+    const makeRoom = (missingBytes: number): Promise<boolean> => supervisors.makeRoom(missingBytes, row.id);
+    await fit.claim(row.id, files, { config: row.config, override: row.override.includes('fit'), makeRoom });
     return { modelPath: files.path, apiKey: null };
   };
   const supervisors = new Supervisors({
@@ -84,6 +87,6 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
     deployments,
     uses: () => supervisors.uses(),
     start: (signal) => supervisors.reconcile(signal),
-    stop: (signal) => supervisors.close(signal),
+    stop: (signal) => supervisors.close(config.onStop === 'keep', signal),
   };
 }

@@ -97,3 +97,8 @@ function dropUndefined<T extends object>(value: T | undefined): Partial<T> {
   // Object.fromEntries forgets the keys' types, which filtering keeps.
   return Object.fromEntries(Object.entries(value ?? {}).filter(([, item]) => item !== undefined)) as Partial<T>;
 }
+
+/** How long it stays loaded without being used; null = until it is stopped, never unloaded to make room. */
+export function keepAliveMsOf({ keepAliveSeconds }: DeploymentConfig): number | null {
+  return keepAliveSeconds === undefined || keepAliveSeconds < 0 ? null : keepAliveSeconds * 1000;
+}

@@ -1,7 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import type { StoredError } from '../../shared/errors.ts';
 import { deploymentStatuses, desiredStatuses } from './deployment.machine.ts';
-import type { RuntimeHandle } from './runtime.ts';
+import type { Keepsake, RuntimeHandle } from './runtime.ts';
 import type { DeploymentConfig } from './types.ts';
 
 const DeploymentSchema = defineEntity({
@@ -23,6 +23,8 @@ const DeploymentSchema = defineEntity({
     endpoint: p.text().nullable(),
     /** What to end after a crash. */
     handle: p.json<RuntimeHandle | null>().nullable(),
+    /** What to take over after a crash. Lazy, because the engine's secret is in it. */
+    keepsake: p.json<Keepsake | null>().nullable().lazy(),
     /** Counts starts; the log's run number. */
     runs: p.integer(),
     restarts: p.integer(),

@@ -7,14 +7,15 @@ import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
 import { Deployment } from './deployment.entity.ts';
 import { deploymentMachine, occupyingStatuses, type DeploymentStatus } from './deployment.machine.ts';
+import type { Keepsake } from './runtime.ts';
 import type { DeploymentConfig, DeploymentEventView, DeploymentFilter } from './types.ts';
 
 const listName = 'deployments';
 
-/** A row without the other server's key, which only `apiKeyOf` reads. */
-export type DeploymentRow = Omit<Deployment, 'apiKey'>;
+/** A row without its secrets, which only `apiKeyOf` and `keepsakeOf` read. */
+export type DeploymentRow = Omit<Deployment, 'apiKey' | 'keepsake'>;
 export type NewDeployment = Pick<Deployment, 'id' | 'name' | 'modelId' | 'variant' | 'installedModelId' | 'runtime' | 'config' | 'override' | 'createdBy' | 'createdAt'> & { apiKey: string | null };
-export type StatePatch = Partial<Pick<Deployment, 'endpoint' | 'handle' | 'runs' | 'restarts' | 'recentFailures' | 'lastExit' | 'error' | 'startedAt' | 'desiredStatus'>>;
+export type StatePatch = Partial<Pick<Deployment, 'endpoint' | 'handle' | 'keepsake' | 'runs' | 'restarts' | 'recentFailures' | 'lastExit' | 'error' | 'startedAt' | 'desiredStatus'>>;
 export type StateChange = { id: string; to: DeploymentStatus; from?: readonly DeploymentStatus[]; patch?: StatePatch; reason?: string; at: Date };
 
 /** Far more than one machine runs; a bound for queries that have no page. */
@@ -98,6 +99,11 @@ export class DeploymentRepository {
     return row?.apiKey ?? null;
   }
 
+  async keepsakeOf(id: string): Promise<Keepsake | null> {
+    const row = await this.#em().findOne(Deployment, { id }, { populate: ['keepsake'] });
+    return row?.keepsake ?? null;
+  }
+
   /** The state that it left, or null when the row is gone or the change is not allowed from its state. */
   async change(request: StateChange): Promise<DeploymentStatus | null> {
     // `patch` names columns of the row only, which the generic request cannot see through Deployment's lazy types.
@@ -137,6 +143,7 @@ const initialState = {
   desiredStatus: 'running',
   endpoint: null,
   handle: null,
+  keepsake: null,
   runs: 0,
   restarts: 0,
   recentFailures: [],

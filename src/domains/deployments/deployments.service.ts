@@ -16,7 +16,7 @@ import type { StartPlan, StartPlanner } from './start-planner.ts';
 import type { Supervisors } from './supervisors.ts';
 import type {
   DeploymentConfig, DeploymentEventView, DeploymentFilter, Deployments, DeploymentView, FitReport, FitRequest, InferenceTarget,
-  LogEvent, LogQuery, RuntimeInfo, StartDeployment,
+  LogEvent, LogQuery, ReadyTarget, RuntimeInfo, StartDeployment,
 } from './types.ts';
 
 export type DeploymentsServiceDeps = {
@@ -187,6 +187,12 @@ export class DeploymentsService implements Deployments {
   async target(id: string, signal: AbortSignal): Promise<InferenceTarget> {
     await this.#row(id);
     return await this.#deps.supervisors.of(id).target(signal);
+  }
+
+  async ensureReady(id: string, signal: AbortSignal): Promise<ReadyTarget> {
+    this.#deps.supervisors.assertOpen();
+    await this.#row(id);
+    return await this.#deps.supervisors.of(id).ensureReady(signal);
   }
 
   async usesInstalledModel(installedModelId: string): Promise<boolean> {

@@ -7,6 +7,7 @@ import { healthyResetMs } from './restart-policy.ts';
 import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from './runtime.ts';
 import { TimeLimitExceeded, withTimeLimit } from './time-limit.ts';
 import type { DeploymentHealth, HealthPolicy } from './types.ts';
+import type { Usage } from './usage.ts';
 
 /** How a run ended that nobody asked to end. */
 export type RunOutcome = { error: StoredError; exit: RuntimeExit; clean: boolean; fatal: boolean };
@@ -14,6 +15,11 @@ export type RunOutcome = { error: StoredError; exit: RuntimeExit; clean: boolean
 export type EngineRunHooks = {
   onHandle: (handle: RuntimeHandle) => Promise<void>;
   onRunning: (model: RunningModel) => Promise<void>;
+  /** Nobody has used it for as long as it is kept loaded. */
+  onIdle: (why: string) => Promise<void>;
+  /** Asked when it is to end: whether it shall rather go on without this service. */
+  isKept: () => boolean;
+  onReleased: () => void;
   onHealth: (health: DeploymentHealth) => void;
   onUnhealthy: (message: string) => Promise<void>;
   /** It has run long enough without a fault for earlier ones to be forgotten. */
@@ -24,8 +30,12 @@ export type EngineRunHooks = {
 
 export type EngineRunOptions = {
   runtime: ModelRuntime;
-  request: Omit<RuntimeStart, 'log' | 'logFile' | 'onHandle'>;
+  /** A model that runs already, or what to start. */
+  begin: { adopted: RunningModel } | { request: Omit<RuntimeStart, 'log' | 'logFile' | 'onHandle'> };
   health: HealthPolicy;
+  /** Null = never unloaded. */
+  keepAliveMs: number | null;
+  usage: Usage;
   startTimeoutMs: number;
   drainMs: number;
   open: OpenLog;
@@ -38,6 +48,7 @@ export type EngineRunOptions = {
 
 /** After a failed check the next one follows sooner, so that a hang is known within three usual intervals. */
 const recheckShare = 0.1;
+const idleRecheckMs = 1_000;
 /** Trying again cannot mend these. */
 const fatalCodes: readonly ErrorCode[] = ['MODEL_NOT_INSTALLED', 'UNSUPPORTED_MODEL', 'UNSAFE_FILE', 'VALIDATION_FAILED', 'FORBIDDEN', 'INTEGRITY_FAILED'];
 
@@ -48,7 +59,7 @@ const fatalCodes: readonly ErrorCode[] = ['MODEL_NOT_INSTALLED', 'UNSUPPORTED_MO
 export async function runEngine(options: EngineRunOptions, signal: AbortSignal): Promise<RunOutcome> {
   let model: RunningModel;
   try {
-    model = await startModel(options, signal);
+    model = 'adopted' in options.begin ? options.begin.adopted : await startModel(options, options.begin.request, signal);
   } catch (error) {
     signal.throwIfAborted();
     return startOutcome(error, options);
@@ -57,18 +68,38 @@ export async function runEngine(options: EngineRunOptions, signal: AbortSignal):
     await options.hooks.onRunning(model);
     return await serve(model, options, signal);
   } catch (error) {
-    // Asked to end, or its state could not be stored: in both cases it may not go on unseen.
-    await model.stop(signal.aborted ? options.drainMs : 0, options.force);
+    if (!signal.aborted || !(await letGo(model, options))) {
+      // Asked to end, or its state could not be stored: in both cases it may not go on unseen.
+      await model.stop(signal.aborted ? options.drainMs : 0, options.force);
+    }
     options.hooks.onLost(signal.aborted ? (signal.reason as Error) : new AppError('CRASHED', 'The model was ended because of an error in the service.'));
     throw error;
   }
 }
 
-async function startModel(options: EngineRunOptions, signal: AbortSignal): Promise<RunningModel> {
-  const { runtime, request, open, hooks } = options;
-  const log: RuntimeStart['log'] = (stream, level, message) => {
-    for (const line of message.split('\n', 100)) if (line.trim() !== '' && open.log.admit()) open.log.write(stream, level, line.slice(0, 8192));
+/** True when it goes on without this service. */
+async function letGo(model: RunningModel, { hooks, logger }: EngineRunOptions): Promise<boolean> {
+  if (!hooks.isKept() || !model.keepsake || !model.release) return false;
+  try {
+    await model.release();
+    hooks.onReleased();
+    return true;
+  } catch (error) {
+    logger.warn({ err: error }, 'an engine could not be left running and is ended');
+    return false;
+  }
+}
+
+/** For a runtime's own words about its engine. */
+export function runtimeLog({ log }: OpenLog): RuntimeStart['log'] {
+  return (stream, level, message) => {
+    for (const line of message.split('\n', 100)) if (line.trim() !== '' && log.admit()) log.write(stream, level, line.slice(0, 8192));
   };
+}
+
+async function startModel(options: EngineRunOptions, request: Omit<RuntimeStart, 'log' | 'logFile' | 'onHandle'>, signal: AbortSignal): Promise<RunningModel> {
+  const { runtime, open, hooks } = options;
+  const log = runtimeLog(open);
   const controller = new AbortController();
   const onAbort = (): void => controller.abort(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -92,7 +123,7 @@ async function serve(model: RunningModel, options: EngineRunOptions, signal: Abo
   if (signal.aborted) onAbort();
   const exited = model.exited.then((exit): RunOutcome => exitOutcome(exit));
   const hung = watchHealth(model, options, inner.signal);
-  const settled = forgetFailures(options, inner.signal);
+  const settled = Promise.all([forgetFailures(options, inner.signal), endWhenIdle(options, inner.signal)]);
   // Losers of the race below end by `inner`; what they then say is of no interest.
   hung.catch(() => undefined);
   try {
@@ -140,6 +171,20 @@ async function forgetFailures(options: EngineRunOptions, signal: AbortSignal): P
     await options.hooks.onHealthyLong();
   } catch (error) {
     if (!signal.aborted) options.logger.warn({ err: error }, 'earlier failures of a deployment could not be forgotten');
+  }
+}
+
+async function endWhenIdle({ keepAliveMs, usage, hooks, clock, logger }: EngineRunOptions, signal: AbortSignal): Promise<void> {
+  if (keepAliveMs === null) return;
+  try {
+    while (!signal.aborted) {
+      await usage.idleFor(keepAliveMs, signal);
+      await hooks.onIdle(`nobody used it for ${keepAliveMs / 1000} s`);
+      // It is ended now, or somebody used it in the last moment.
+      await clock.sleep(idleRecheckMs, signal);
+    }
+  } catch (error) {
+    if (!signal.aborted) logger.warn({ err: error }, 'an engine that nobody uses could not be ended');
   }
 }
 

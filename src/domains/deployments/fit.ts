@@ -1,4 +1,5 @@
 import { open } from 'node:fs/promises';
+import { KeyedMutex } from '../../shared/async.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { ReadAt } from '../../shared/gguf/byte-cursor.ts';
 import { GgufError } from '../../shared/gguf/errors.ts';
@@ -11,12 +12,15 @@ import type { DeploymentConfig, FitReport } from './types.ts';
 /** What is free for a model now; null where there is no GPU. */
 export type MachineMemory = () => Promise<{ availableBytes: number; gpuFreeBytes: number | null }>;
 
+export type ClaimOptions = { config: DeploymentConfig; override: boolean; makeRoom: (missingBytes: number) => Promise<boolean> };
+
 const headersKept = 64;
 
 /** Whether a model fits in memory, and how much is promised to engines that have not taken theirs yet. */
 export class FitChecker {
   readonly #machineMemory: MachineMemory;
   readonly #promised = new Map<string, number>();
+  readonly #claiming = new KeyedMutex();
   readonly #headers = new Map<string, GgufHeader>();
 
   constructor(machineMemory: MachineMemory) {
@@ -39,11 +43,21 @@ export class FitChecker {
     return { verdict, neededBytes, availableBytes, weightsBytes, kvCacheBytes, overheadBytes, contextSize, maxContextSize, reason };
   }
 
-  /** Throws MODEL_DOES_NOT_FIT; otherwise the memory counts as taken until `settle`. */
-  async claim(deploymentId: string, files: ModelFiles, options: { config: DeploymentConfig; override: boolean }): Promise<void> {
-    const report = await this.report(files, options.config, deploymentId);
-    if (report.verdict === 'does_not_fit' && !options.override) throw doesNotFit(report);
-    this.#promised.set(deploymentId, report.neededBytes);
+  /**
+   * Throws MODEL_DOES_NOT_FIT; otherwise the memory counts as taken until `settle`. `makeRoom` is asked once for the
+   * bytes that are missing and answers whether it has freed them.
+   */
+  async claim(deploymentId: string, files: ModelFiles, options: ClaimOptions): Promise<void> {
+    // One at a time: two that look at the same free memory would both take it.
+    await this.#claiming.run('', async () => {
+      let report = await this.report(files, options.config, deploymentId);
+      if (report.verdict === 'does_not_fit' && !options.override) {
+        const isRoomier = await options.makeRoom(report.neededBytes - report.availableBytes);
+        if (isRoomier) report = await this.report(files, options.config, deploymentId);
+        if (report.verdict === 'does_not_fit') throw doesNotFit(report);
+      }
+      this.#promised.set(deploymentId, report.neededBytes);
+    });
   }
 
   settle(deploymentId: string): void {

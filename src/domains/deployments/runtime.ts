@@ -32,6 +32,13 @@ export type ModelRuntime = {
    * a handle whose process or container is not there any more is fine.
    */
   endOrphan(handle: RuntimeHandle, signal: AbortSignal): Promise<void>;
+  /**
+   * Takes over what `start` of an earlier service process left running, found by its handle and its keepsake: the
+   * same process or container, nothing loaded again. Null = it is not there, or no longer of use; the supervisor
+   * then calls `endOrphan` and starts anew. Answers within 10 s; never starts anything and never ends what it does
+   * not take. Left out by runtimes of which nothing outlives the service.
+   */
+  readonly adopt?: (request: RuntimeAdoption, signal: AbortSignal) => Promise<RunningModel | null>;
 };
 
 export type RuntimeCapabilities = {
@@ -44,6 +51,14 @@ export type RuntimeCapabilities = {
 
 /** What finds a running model again after a crash of the service; JSON-safe, stored in the row. `containerId`: of a container, or the model's name at its server. */
 export type RuntimeHandle = { runtime: string; pid: number | null; startTime: string | null; containerId: string | null };
+
+/**
+ * What finds a running model's server again, its secret included: JSON-safe, written by the runtime alone and read by
+ * its `adopt` alone. Stored apart from the row, so that no list, log or answer shows it.
+ */
+export type Keepsake = Readonly<Record<string, string | number | boolean | null>>;
+
+export type RuntimeAdoption = Pick<RuntimeStart, 'deploymentId' | 'name' | 'config' | 'log' | 'logFile'> & { handle: RuntimeHandle; keepsake: Keepsake };
 
 export type RuntimeStart = {
   deploymentId: string;
@@ -76,6 +91,8 @@ export type RunningModel = {
   http?: StreamingHttp;
   contextSize: number | null;
   handle: RuntimeHandle;
+  /** For `adopt`, stored as soon as the model runs; left out or null where it cannot be taken over. */
+  keepsake?: Keepsake | null;
   /** Resolves when it ends, for whatever reason; never rejects. A remote server never exits. */
   readonly exited: Promise<RuntimeExit>;
   /** One health check; rejects with a sentence, or with the signal's reason. */
@@ -87,6 +104,12 @@ export type RunningModel = {
    * The signal's abort ends the draining at once. A second call while the first still drains may shorten it.
    */
   stop(drainMs: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Lets go of it without ending it, because the service ends and the next one adopts it. Resolves when nothing of
+   * it holds this process any more; `exited` need not resolve then. Rejects where it cannot be left, and then it is
+   * stopped. Comes with a keepsake.
+   */
+  release?(): Promise<void>;
 };
 
 export type RuntimeExit = { code: number | null; signal: string | null; reason: string | null };

@@ -16,6 +16,8 @@ export type PlannerDeps = {
   installed: InstalledModels;
   repository: DeploymentRepository;
   fit: FitChecker;
+  /** Memory of engines that would be ended to make room. */
+  evictableBytes: (exceptFor: string | null) => Promise<number>;
 };
 
 /** What a request to start comes to, everything checked that can be known before the engine is started. */
@@ -67,7 +69,8 @@ export class StartPlanner {
     await assertPortFree(config.port, others);
     if (!model) return;
     const report = await this.#deps.fit.report(ggufFilesOf(model), config, id ?? undefined);
-    if (report.verdict === 'does_not_fit' && !override.includes('fit')) throw doesNotFit(report);
+    if (report.verdict !== 'does_not_fit' || override.includes('fit')) return;
+    if (report.neededBytes > report.availableBytes + (await this.#deps.evictableBytes(id))) throw doesNotFit(report);
   }
 
   async fit(request: FitRequest): Promise<FitReport> {

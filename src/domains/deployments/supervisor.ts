@@ -1,20 +1,17 @@
 import { isAbort, StopReason, type StopCause } from '../../shared/abort.ts';
 import { abortable, createGate, KeyedMutex, type Gate } from '../../shared/async.ts';
 import type { Clock } from '../../shared/clock.ts';
-import { AppError, isAppError, type StoredError } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { Logger } from '../../shared/logger.ts';
-import type { DeploymentUse } from '../../shared/resources-sample.ts';
-import { healthPolicyOf, restartPolicyOf } from './deployment-config.ts';
-import { deploymentMachine, type DeploymentStatus, type DesiredStatus } from './deployment.machine.ts';
+import { keepAliveMsOf } from './deployment-config.ts';
+import type { DeploymentStatus, DesiredStatus } from './deployment.machine.ts';
 import type { DeploymentRepository, DeploymentRow, StatePatch } from './deployment.repository.ts';
-import { failedStart, runEngine, type EngineRunHooks, type RunOutcome } from './engine-run.ts';
-import { unknownHealth } from './health.ts';
-import type { LogStore, OpenLog } from './logs/log-store.ts';
-import { decideRestart } from './restart-policy.ts';
+import { EngineCycle, type CycleOwner, type Next } from './engine-cycle.ts';
+import { LiveEngine } from './live-engine.ts';
+import type { LogStore } from './logs/log-store.ts';
 import type { ModelRuntime, RuntimeStart } from './runtime.ts';
-import { failureMessage, freshCounts, nothingRuns, notRunning, toTarget, type LiveModel } from './supervisor-answers.ts';
-import type { DeploymentHealth, DeploymentUseView, InferenceTarget } from './types.ts';
+import { assertComing, freshCounts, nothingRuns, tooManyWait, toTarget } from './supervisor-answers.ts';
+import type { InferenceTarget, ReadyTarget } from './types.ts';
 
 export type SupervisorDeps = {
   repository: DeploymentRepository;
@@ -31,16 +28,10 @@ export type SupervisorDeps = {
   drainMs: number;
 };
 
-type Next = { type: 'again' } | { type: 'wait'; delayMs: number } | { type: 'done' };
-
-const noUse: DeploymentUseView = { cpuPercent: null, memoryBytes: null, gpuMemoryBytes: null };
-/** Figures younger than this are given again: many readers of a list must not ask an engine many times. */
-const useMaxAgeMs = 1_000;
-const lastLinesTold = 20;
 /** A database that is away comes back; meanwhile the loop neither spins nor gives up. */
 const faultPauseMs = 2_000;
-/** Whoever asks for a target waits for a restart that is this near, and is told to come again otherwise. */
-const targetWaitMs = 15_000;
+/** Requests that may wait for an engine to be loaded. */
+const waitingMax = 64;
 
 /**
  * Owns one deployment: the only one that starts its engine, ends it and writes its state. Commands record a wish
@@ -57,45 +48,57 @@ export class Supervisor {
   #closing = false;
   /** A start was asked for since the loop last looked; it may not end before it has looked again. */
   #asked = false;
-  #live: LiveModel | null = null;
+  /** Why it is not loaded although it is wanted: nobody used it, or another model needed the room. */
+  #unloaded: string | null = null;
+  /** When this service ends the engine goes on. */
+  #keeps = false;
+  #waiting = 0;
   #retryAtMs: number | null = null;
-  #health: DeploymentHealth = unknownHealth;
-  #use: { at: number; value: DeploymentUseView } | null = null;
-  #changed: Gate = createGate();
+  readonly live: LiveEngine;
+  readonly #cycle: EngineCycle;
+  /** Opens when the engine that runs now has ended. */
+  #ended: Gate = createGate();
 
   constructor(id: string, deps: SupervisorDeps) {
     this.id = id;
     this.#deps = deps;
-  }
-
-  get health(): DeploymentHealth {
-    return this.#health;
+    this.live = new LiveEngine(deps.clock);
+    this.#cycle = new EngineCycle({ id, deps, live: this.live, owner: this.#asOwner() });
   }
 
   /** Wants it running. From a stopped or failed state it is `pending` when this returns. */
   async start(reason = 'asked for'): Promise<void> {
-    await this.#commands.run('', async () => {
-      this.#wish = 'running';
-      this.#asked = true;
-      const anew: StatePatch = { ...freshCounts, error: null, endpoint: null, desiredStatus: 'running' };
-      if (this.#loop) {
-        // It has told its end already and is about to be over: the curve starts anew all the same.
-        if ((await this.#change('pending', anew, reason, ['stopped', 'failed'])) !== null) return;
-        await this.#deps.repository.patch(this.id, { desiredStatus: 'running' });
-        if (this.#retryAtMs !== null) await this.#renew();
-        return;
-      }
-      await this.#change('pending', anew, reason);
-      // A row that a crash left `pending` does not change its state, yet may still have the other wish.
+    await this.#commands.run('', () => this.#start(reason));
+  }
+
+  async #start(reason: string): Promise<void> {
+    this.#wish = 'running';
+    this.#unloaded = null;
+    this.#asked = true;
+    const anew: StatePatch = { ...freshCounts, error: null, endpoint: null, desiredStatus: 'running' };
+    if (this.#loop) {
+      // It has told its end already and is about to be over: the curve starts anew all the same.
+      if ((await this.#change('pending', anew, reason, ['stopped', 'failed'])) !== null) return;
       await this.#deps.repository.patch(this.id, { desiredStatus: 'running' });
-      this.#launch();
-    });
+      if (this.#retryAtMs !== null) await this.#renew();
+      return;
+    }
+    await this.#change('pending', anew, reason);
+    // A row that a crash left `pending` does not change its state, yet may still have the other wish.
+    await this.#deps.repository.patch(this.id, { desiredStatus: 'running' });
+    this.#launch();
   }
 
   /** Goes on with a row that is `pending` already: one that was just created. */
   adopt(): void {
     this.#wish = 'running';
     this.#launch();
+  }
+
+  /** Goes on with a row that is `running`: its engine is taken over, or started anew where that cannot be. */
+  inherit(): void {
+    this.#cycle.inherits = true;
+    this.adopt();
   }
 
   /** Wants it stopped; it is `stopping` when this returns, or `stopped` where nothing ran. */
@@ -114,15 +117,17 @@ export class Supervisor {
     if (!this.#loop) return this.start();
     await this.#commands.run('', async () => {
       this.#wish = 'running';
+      this.#unloaded = null;
       await this.#deps.repository.patch(this.id, { desiredStatus: 'running' });
       await this.#change('restarting', {}, 'asked for');
       await this.#renew();
     });
   }
 
-  /** Ends the engine and keeps the wish, so that the next start of the service brings it back. */
-  async close(signal: AbortSignal): Promise<void> {
+  /** Ends the engine, or with `keep` lets it go on, and keeps the wish: the next start of the service brings it back. */
+  async close(keep: boolean, signal: AbortSignal): Promise<void> {
     this.#closing = true;
+    this.#keeps = keep;
     const force = (): void => this.#force.abort();
     signal.addEventListener('abort', force, { once: true });
     if (signal.aborted) force();
@@ -136,42 +141,74 @@ export class Supervisor {
     while (this.#loop) await this.#loop;
   }
 
-  async use(): Promise<DeploymentUseView> {
-    const live = this.#live;
-    if (!live) return noUse;
-    const now = this.#deps.clock.monotonicMs();
-    if (this.#use && now - this.#use.at < useMaxAgeMs) return this.#use.value;
-    const value = await live.model.use().catch(() => noUse);
-    this.#use = { at: now, value };
-    return value;
-  }
-
-  /** Null while nothing runs. */
-  async namedUse(): Promise<DeploymentUse | null> {
-    const row = this.#live?.row;
-    return row ? { deploymentId: row.id, name: row.name, ...(await this.use()) } : null;
-  }
-
   /** See `Deployments.target`. */
   async target(signal: AbortSignal): Promise<InferenceTarget> {
     for (;;) {
-      const gate = this.#changed;
-      const live = this.#live;
-      if (live && this.#wish === 'running' && !this.#life.signal.aborted) return toTarget(live);
-      await this.#assertComing();
-      await abortable(gate.opened, signal);
+      const { changed, current: live } = this.live;
+      if (live && this.#wish === 'running' && this.#unloaded === null && !this.#life.signal.aborted) {
+        this.live.usage.touch();
+        return toTarget(live);
+      }
+      const row = await this.#deps.repository.find(this.id);
+      const retryInMs = this.#retryAtMs === null ? 0 : this.#retryAtMs - this.#deps.clock.monotonicMs();
+      assertComing(row, { isWanted: this.#wish === 'running' && this.#unloaded === null && !this.#closing, retryInMs });
+      await abortable(changed, signal);
     }
   }
 
-  async #assertComing(): Promise<void> {
-    const row = await this.#deps.repository.find(this.id);
-    if (!row) throw new AppError('DEPLOYMENT_NOT_FOUND', 'There is no such deployment.');
-    if (row.status === 'failed') throw new AppError('RUNTIME_UNAVAILABLE', `${row.name} failed: ${row.error?.message ?? 'no reason is known'}`);
-    if (this.#wish === 'stopped' || this.#closing) throw notRunning(row);
-    const waitMs = this.#retryAtMs === null ? 0 : this.#retryAtMs - this.#deps.clock.monotonicMs();
-    if (waitMs <= targetWaitMs) return;
-    const retryAfterSeconds = Math.ceil(waitMs / 1000);
-    throw new AppError('RUNTIME_UNAVAILABLE', `${row.name} ended unexpectedly and is started again in ${retryAfterSeconds} s.`, { retryAfterSeconds });
+  /** See `Deployments.ensureReady`. */
+  async ensureReady(signal: AbortSignal): Promise<ReadyTarget> {
+    if (!this.live.current && this.#waiting >= waitingMax) throw tooManyWait();
+    // Counted before anything is awaited: from here on it is not unloaded.
+    const release = this.live.usage.begin();
+    this.#waiting += 1;
+    try {
+      await this.#wake();
+      return { ...(await this.target(signal)), release };
+    } catch (error) {
+      release('unused');
+      throw error;
+    } finally {
+      this.#waiting -= 1;
+    }
+  }
+
+  async #wake(): Promise<void> {
+    if (this.live.current && this.#unloaded === null) return;
+    await this.#commands.run('', async () => {
+      const row = await this.#deps.repository.find(this.id);
+      if (!row || this.#closing || row.desiredStatus !== 'running' || keepAliveMsOf(row.config) === null) return;
+      const isResting = this.#loop ? this.#unloaded !== null : row.status === 'stopped';
+      if (isResting) await this.#start('a request needs it');
+    });
+  }
+
+  /** When it was last used, where it may be unloaded now to make room: loaded on demand and not in use. Else null. */
+  get idleSinceMs(): number | null {
+    const isPinned = !this.live.current || keepAliveMsOf(this.live.current.row.config) === null;
+    return isPinned || this.live.usage.isBusy || this.#unloaded !== null ? null : this.live.usage.lastAtMs;
+  }
+
+  /** Ends an engine that nobody uses, until the next request; false when somebody uses it after all. */
+  async unload(reason: string): Promise<boolean> {
+    return await this.#commands.run('', async () => {
+      if (this.idleSinceMs === null || this.#wish === 'stopped' || this.#closing) return false;
+      // Set first: a request that comes now waits for the next engine.
+      this.#unloaded = reason;
+      try {
+        await this.#change('stopping', {}, reason);
+      } catch (error) {
+        this.#unloaded = null;
+        throw error;
+      }
+      this.#abort('stopped');
+      return true;
+    });
+  }
+
+  /** Resolves when the engine that runs now has ended; another may have been started meanwhile. */
+  async ended(): Promise<void> {
+    await this.#ended.opened;
   }
 
   #launch(): void {
@@ -184,13 +221,13 @@ export class Supervisor {
       const life = new AbortController();
       this.#life = life;
       this.#asked = false;
-      const next = this.#closing || this.#wish === 'stopped' ? await this.#guard(life.signal, () => this.#rest()) : await this.#guard(life.signal, () => this.#cycle(life.signal));
+      const next = this.#rests() ? await this.#guard(life.signal, () => this.#rest()) : await this.#guard(life.signal, () => this.#cycleOnce(life.signal));
       if (next.type === 'done' && !life.signal.aborted && !this.#isAsked()) break;
       if (next.type === 'wait') await this.#wait(next.delayMs, life.signal);
     }
     this.#loop = null;
     this.#deps.onSettled(this.id);
-    this.#notify();
+    this.live.notify();
   }
 
   #isAsked(): boolean {
@@ -219,105 +256,45 @@ export class Supervisor {
     }
   }
 
+  #rests(): boolean {
+    return this.#closing || this.#wish === 'stopped' || this.#unloaded !== null;
+  }
+
   async #rest(): Promise<Next> {
+    if (this.#cycle.isReleased) return { type: 'done' };
     const isKept = this.#closing && this.#wish === 'running';
-    await this.#change('stopped', nothingRuns, isKept ? 'the service ends' : 'asked for');
-    return this.#closing || this.#wish === 'stopped' ? { type: 'done' } : { type: 'again' };
+    await this.#change('stopped', nothingRuns, isKept ? 'the service ends' : (this.#unloaded ?? 'asked for'));
+    return this.#rests() ? { type: 'done' } : { type: 'again' };
   }
 
-  async #cycle(signal: AbortSignal): Promise<Next> {
-    const { repository, logs } = this.#deps;
-    this.#health = unknownHealth;
-    const row = await repository.find(this.id);
-    if (!row) return { type: 'done' };
-    const runtime = this.#deps.runtimeOf(row.runtime);
-    if (!runtime) return this.#fail({ code: 'RUNTIME_UNAVAILABLE', message: `There is no runtime ${row.runtime} any more.` }, {});
-    if (!deploymentMachine.canGo(row.status, 'starting')) await this.#change('pending', {}, 'to be started');
-    const run = row.runs + 1;
-    const left = await this.#change('starting', { ...nothingRuns, runs: run, startedAt: null });
-    signal.throwIfAborted();
-    if (left === null) throw new Error(`deployment ${this.id} could not enter starting from ${row.status}`);
-    const open = await logs.openRun(this.id, run);
+  async #cycleOnce(signal: AbortSignal): Promise<Next> {
+    const ended = createGate();
+    this.#ended = ended;
     try {
-      open.log.say('info', `Start ${run} of ${row.name} with ${runtime.name}.`);
-      const outcome = await this.#runOnce({ row, runtime, open }, signal);
-      await open.endOutput();
-      return await this.#decide(runtime, outcome, open);
+      return await this.#cycle.run(signal);
     } finally {
-      if (signal.aborted) open.log.say('info', 'Ended because it was asked for.');
-      this.#lose(new StopReason('stopped'));
-      await open.close();
+      ended.open();
     }
   }
 
-  async #runOnce(run: { row: DeploymentRow; runtime: ModelRuntime; open: OpenLog }, signal: AbortSignal): Promise<RunOutcome> {
-    const { row, runtime, open } = run;
-    const { clock, logger, startTimeoutMs, drainMs } = this.#deps;
-    let given: Awaited<ReturnType<SupervisorDeps['prepare']>>;
-    try {
-      given = await this.#deps.prepare(row, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (isAppError(error)) return failedStart(error.code, error.message);
-      throw error;
-    }
-    const request = { deploymentId: row.id, name: row.name, config: row.config, ...given };
-    const health = healthPolicyOf(row.config, runtime);
-    return await runEngine({ runtime, request, health, startTimeoutMs, drainMs, open, clock, logger, hooks: this.#hooks(row, open), force: this.#force.signal }, signal);
-  }
-
-  #hooks(row: DeploymentRow, open: OpenLog): EngineRunHooks {
+  #asOwner(): CycleOwner {
     return {
-      onHandle: (handle) => this.#deps.repository.patch(this.id, { handle }),
-      onRunning: async (model) => {
-        const patch: StatePatch = { endpoint: model.baseUrl, handle: model.handle, startedAt: this.#deps.clock.now(), error: null };
-        await this.#change('running', patch);
-        open.log.say('info', `Running at ${model.baseUrl}.`);
-        this.#live = { model, lost: new AbortController(), row };
-        this.#deps.onSettled(this.id);
-        this.#notify();
+      change: (to, patch, reason) => this.#change(to, patch, reason),
+      publish: (status) => this.#publish(status),
+      answered: () => {
+        this.#asked = false;
       },
-      onHealth: (health) => {
-        const isNews = health.status !== this.#health.status;
-        this.#health = health;
-        if (isNews && this.#live) this.#publish('running');
+      unwanted: () => {
+        this.#wish = 'stopped';
       },
-      onUnhealthy: async (message) => {
-        await this.#change('unhealthy', {}, message);
+      unloaded: (why) => {
+        this.#unloaded = why;
       },
-      onHealthyLong: () => this.#deps.repository.patch(this.id, { recentFailures: [] }),
-      onLost: (why) => this.#lose(why),
+      unload: (why) => this.unload(why),
+      endReason: () => this.#unloaded ?? 'it was asked for',
+      isKept: () => this.#keeps && this.#wish === 'running',
+      force: this.#force.signal,
     };
-  }
-
-  async #decide(runtime: ModelRuntime, outcome: RunOutcome, open: OpenLog): Promise<Next> {
-    // A start that was asked for while it ran has been answered by its running; a later one counts.
-    this.#asked = false;
-    const row = await this.#deps.repository.find(this.id);
-    if (!row) return { type: 'done' };
-    const now = this.#deps.clock.now();
-    const decision = decideRestart(restartPolicyOf(row.config, runtime), outcome, row.recentFailures, now);
-    const { code, signal, reason } = outcome.exit;
-    const patch: StatePatch = { ...nothingRuns, lastExit: { code, signal, reason, at: now.toISOString() }, error: outcome.error };
-    open.log.say(outcome.clean ? 'info' : 'error', outcome.error.message);
-    if (decision.action === 'end') {
-      this.#wish = 'stopped';
-      await this.#change('stopped', { ...patch, error: null, desiredStatus: 'stopped' }, outcome.error.message);
-      return { type: 'done' };
-    }
-    if (decision.action === 'fail') {
-      open.log.say('error', 'It is not started again.');
-      const message = failureMessage(outcome, decision.inWindow, open.log.lastLines(lastLinesTold));
-      return await this.#fail({ code: outcome.error.code, message }, { ...patch, recentFailures: decision.failures });
-    }
-    open.log.say('info', decision.delayMs === 0 ? 'It is started again.' : `It is started again in ${decision.delayMs / 1000} s.`);
-    await this.#change('restarting', { ...patch, recentFailures: decision.failures, restarts: row.restarts + 1 }, outcome.error.message);
-    return { type: 'wait', delayMs: decision.delayMs };
-  }
-
-  async #fail(error: StoredError, patch: StatePatch): Promise<Next> {
-    await this.#change('failed', { ...patch, error }, error.message);
-    return { type: 'done' };
   }
 
   /** An operator's word starts the curve anew and ends whatever goes on now. */
@@ -328,14 +305,7 @@ export class Supervisor {
 
   #abort(why: StopCause): void {
     this.#life.abort(new StopReason(why));
-    this.#notify();
-  }
-
-  #lose(why: Error): void {
-    this.#live?.lost.abort(why);
-    this.#live = null;
-    this.#use = null;
-    this.#notify();
+    this.live.notify();
   }
 
   async #change(to: DeploymentStatus, patch: StatePatch = {}, reason?: string, from?: readonly DeploymentStatus[]): Promise<DeploymentStatus | null> {
@@ -347,12 +317,6 @@ export class Supervisor {
 
   #publish(status: DeploymentStatus): void {
     this.#deps.events.publish('deployment.changed', this.id, { deploymentId: this.id, status });
-    this.#notify();
-  }
-
-  #notify(): void {
-    const gate = this.#changed;
-    this.#changed = createGate();
-    gate.open();
+    this.live.notify();
   }
 }

@@ -1,13 +1,10 @@
 import { AppError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { DeploymentUse } from '../../shared/resources-sample.ts';
+import { keepAliveMsOf } from './deployment-config.ts';
 import type { DeploymentRepository, DeploymentRow } from './deployment.repository.ts';
-import type { ModelRuntime } from './runtime.ts';
+import { endLeftOver } from './model-adoption.ts';
 import { Supervisor, type SupervisorDeps } from './supervisor.ts';
-import { withTimeLimit } from './time-limit.ts';
-
-/** An engine that does not end when asked and killed is left to the next start. */
-const orphanLimitMs = 15_000;
 
 /** The supervisors of this process, one a deployment, made when first needed. */
 export class Supervisors {
@@ -46,8 +43,8 @@ export class Supervisors {
   }
 
   /**
-   * Brings what the last service process left in line with what is wanted: engines without a service are ended, what
-   * should run is started anew. Engines that were told to outlive the service would be adopted here.
+   * Brings what the last service process left in line with what is wanted: engines that go on serving are taken
+   * over, others without a service are ended, and what should run is started anew.
    */
   async reconcile(signal: AbortSignal): Promise<void> {
     const rows = await this.#repository.listUnsettled();
@@ -55,33 +52,71 @@ export class Supervisors {
   }
 
   async #reconcileOne(row: DeploymentRow, signal: AbortSignal): Promise<void> {
-    const runtime = this.#deps.runtimeOf(row.runtime);
-    if (runtime && row.handle) await this.#endOrphan(row, runtime, signal);
     const supervisor = this.of(row.id);
-    if (row.desiredStatus === 'running') await supervisor.start('the service has started');
-    else await supervisor.stop();
-  }
-
-  async #endOrphan(row: DeploymentRow, runtime: ModelRuntime, signal: AbortSignal): Promise<void> {
-    const { handle } = row;
-    if (!handle) return;
-    try {
-      await withTimeLimit(orphanLimitMs, signal, (limited) => runtime.endOrphan(handle, limited));
-    } catch (error) {
-      signal.throwIfAborted();
-      this.#logger.error({ deploymentId: row.id, handle, err: error }, 'an engine of an earlier service could not be ended');
+    const runtime = this.#deps.runtimeOf(row.runtime);
+    if (row.desiredStatus === 'running' && row.status === 'running' && runtime?.adopt && row.handle) {
+      supervisor.inherit();
+      return;
     }
+    if (runtime) await endLeftOver(row, runtime, { logger: this.#logger }, signal);
+    if (row.desiredStatus === 'stopped') await supervisor.stop();
+    // What was unloaded because nobody used it is loaded by the next request.
+    else if (row.status !== 'stopped' || keepAliveMsOf(row.config) === null) await supervisor.start('the service has started');
   }
 
   /** What the running ones use now; asks no database. */
   async uses(): Promise<DeploymentUse[]> {
-    const uses = await Promise.all([...this.#all.values()].map((supervisor) => supervisor.namedUse()));
+    const uses = await Promise.all([...this.#all.values()].map((supervisor) => supervisor.live.namedUse()));
     return uses.filter((use) => use !== null);
   }
 
-  /** Ends every engine; running answers get the drain time, at most until the signal aborts. */
-  async close(signal: AbortSignal): Promise<void> {
+  /**
+   * Makes room for a model by ending engines that were loaded on demand and that nobody uses, the longest unused
+   * first and no more than needed by what they really take. False when all of them together are too little; then
+   * none is ended.
+   */
+  async makeRoom(neededBytes: number, exceptFor: string): Promise<boolean> {
+    const chosen: Supervisor[] = [];
+    let gainBytes = 0;
+    for (const { supervisor, bytes } of await this.#evictable(exceptFor)) {
+      if (gainBytes >= neededBytes) break;
+      chosen.push(supervisor);
+      gainBytes += bytes;
+    }
+    if (gainBytes < neededBytes) return false;
+    const ended = await Promise.all(
+      chosen.map(async (supervisor) => {
+        const over = supervisor.ended();
+        const isUnloaded = await supervisor.unload('another model needed the memory');
+        if (isUnloaded) await over;
+        return isUnloaded;
+      }),
+    );
+    return ended.every(Boolean);
+  }
+
+  /** Memory that `makeRoom` could free now. */
+  async evictableBytes(exceptFor: string | null): Promise<number> {
+    return (await this.#evictable(exceptFor)).reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  async #evictable(exceptFor: string | null): Promise<{ supervisor: Supervisor; bytes: number }[]> {
+    const idle = [...this.#all.values()].flatMap((supervisor) => {
+      const sinceMs = supervisor.id === exceptFor ? null : supervisor.idleSinceMs;
+      return sinceMs === null ? [] : [{ supervisor, sinceMs }];
+    });
+    const byAge = idle.sort((a, b) => a.sinceMs - b.sinceMs);
+    return await Promise.all(
+      byAge.map(async ({ supervisor }) => {
+        const { memoryBytes, gpuMemoryBytes } = await supervisor.live.use();
+        return { supervisor, bytes: (memoryBytes ?? 0) + (gpuMemoryBytes ?? 0) };
+      }),
+    );
+  }
+
+  /** Ends every engine, or with `keep` lets those go on that can; running answers get the drain time, at most until the signal aborts. */
+  async close(keep: boolean, signal: AbortSignal): Promise<void> {
     this.#closed = true;
-    await Promise.all([...this.#all.values()].map((supervisor) => supervisor.close(signal)));
+    await Promise.all([...this.#all.values()].map((supervisor) => supervisor.close(keep, signal)));
   }
 }

@@ -167,6 +167,14 @@ export type InferenceTarget = {
   lost: AbortSignal;
 };
 
+/** How a use of a running model went; what succeeds takes the place of a probe of its health. */
+export type UseOutcome = 'succeeded' | 'failed' | 'unused';
+
+export type ReadyTarget = InferenceTarget & {
+  /** Ends this use: to be called once, when the answer has ended for whatever reason. A further call does nothing. */
+  readonly release: (outcome: UseOutcome) => void;
+};
+
 /** Use cases of deployments; `DeploymentsService` implements it. */
 export type Deployments = {
   /**
@@ -204,6 +212,12 @@ export type Deployments = {
    * when it is stopped, RUNTIME_UNAVAILABLE when it failed.
    */
   target(id: string, signal: AbortSignal): Promise<InferenceTarget>;
+  /**
+   * Like `target`, for whoever sends a request: also loads a deployment with `keepAliveSeconds` that was unloaded
+   * because nobody used it, and keeps it loaded until `release`. Never starts anything twice. Throws as `target`
+   * does, OVERLOADED when as many wait already as may, MODEL_DOES_NOT_FIT when there is no room and none can be made.
+   */
+  ensureReady(id: string, signal: AbortSignal): Promise<ReadyTarget>;
   /** Whether a deployment that is not stopped uses the installed model. */
   usesInstalledModel(installedModelId: string): Promise<boolean>;
 };

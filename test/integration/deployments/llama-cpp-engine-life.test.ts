@@ -1,15 +1,17 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { adoptEngine, type EngineAddress } from '../../../src/domains/deployments/runtimes/llama-cpp/adopted-engine.ts';
 import { endOrphan } from '../../../src/domains/deployments/runtimes/llama-cpp/engine-process.ts';
 import { identifyProcess, isSameProcess } from '../../../src/platform/process-identity.ts';
 import type { ProcessIdentity } from '../../../src/platform/process-identity.ts';
 import { createEngineBench, post, postJson, readEvents, readHealth, waitUntil } from '../../support/engine.ts';
+import { plainHttp } from '../../support/plain-http.ts';
 import { buildTinyGguf } from '../../support/tiny-gguf.ts';
 
 const bench = createEngineBench();
@@ -149,14 +151,67 @@ describe('ending an engine', () => {
     engine.kill();
   });
 
-  it('ends by itself when its service is killed', async () => {
-    const parentMain = fileURLToPath(new URL('../../support/engine-parent.ts', import.meta.url));
-    const parent = spawn(process.execPath, [parentMain, modelPath, join(bench.folder, 'orphan.log')], { stdio: ['ignore', 'pipe', 'inherit'] });
-    const [line] = (await once(parent.stdout, 'data')) as [Buffer];
-    const identity = JSON.parse(line.toString()) as ProcessIdentity;
-    expect(await isSameProcess(identity)).toBe(true);
-    parent.kill('SIGKILL');
-    await waitUntil(() => isSameProcess(identity), (isAlive) => !isAlive);
+  it('is ended with the service, whichever way that ends by itself', async () => {
+    const { parent, engine } = await orphanOf({ graceMs: 600_000 });
+    parent.kill('SIGUSR2');
+    await once(parent, 'exit');
+    await waitUntil(() => isSameProcess(engine), (isAlive) => !isAlive);
+  });
+});
+
+/** An engine whose service may be killed, and which then waits so long for another one. */
+async function orphanOf({ graceMs }: { graceMs: number }): Promise<{ parent: ChildProcess; engine: EngineAddress }> {
+  const parentMain = fileURLToPath(new URL('../../support/engine-parent.ts', import.meta.url));
+  const parent = spawn(process.execPath, [parentMain, modelPath, join(bench.folder, 'orphan.log'), String(graceMs)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const engine = JSON.parse(line.toString()) as EngineAddress;
+  expect(await isSameProcess(engine)).toBe(true);
+  return { parent, engine };
+}
+
+async function killAndWait(parent: ChildProcess): Promise<void> {
+  parent.kill('SIGKILL');
+  await once(parent, 'exit');
+}
+
+describe('an engine whose service is killed', () => {
+  it('ends by itself when the time for another one to come is over', async () => {
+    const { parent, engine } = await orphanOf({ graceMs: 1 });
+    await killAndWait(parent);
+    await waitUntil(() => isSameProcess(engine), (isAlive) => !isAlive);
+    expect(readFileSync(join(bench.folder, 'orphan.log'), 'utf8')).toContain('No service has taken this engine over');
+  });
+
+  it('serves on for another one that takes it over, which ends it in order', async () => {
+    const { parent, engine } = await orphanOf({ graceMs: 600_000 });
+    await killAndWait(parent);
+    const adopted = await adoptEngine(engine, { http: plainHttp, orphanGraceMs: 600_000 }, signal);
+    const answer = await fetch(`http://127.0.0.1:${engine.port}${chat}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${engine.secret}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ ...hello, stream: false, max_tokens: 3 }),
+    });
+    expect(answer.status).toBe(200);
+    await adopted?.stop(1_000);
+    expect(await isSameProcess(engine)).toBe(false);
+  });
+
+  it('ends when the one that took it over is gone as well', async () => {
+    const { parent, engine } = await orphanOf({ graceMs: 600_000 });
+    await killAndWait(parent);
+    const adopted = await adoptEngine(engine, { http: plainHttp, orphanGraceMs: 600_000 }, signal);
+    await adopted?.release(1);
+    await waitUntil(() => isSameProcess(engine), (isAlive) => !isAlive);
+  });
+
+  it('is not taken over with a wrong secret, and not when it has ended', async () => {
+    const { parent, engine } = await orphanOf({ graceMs: 600_000 });
+    await killAndWait(parent);
+    const deps = { http: plainHttp, orphanGraceMs: 600_000 };
+    await expect(adoptEngine({ ...engine, secret: 'wrong' }, deps, signal)).rejects.toThrow('401');
+    expect(await adoptEngine({ ...engine, startTime: 'another' }, deps, signal)).toBeNull();
+    await endOrphan(engine, signal);
+    expect(await adoptEngine(engine, deps, signal)).toBeNull();
   });
 });
 

@@ -146,6 +146,7 @@ function deploymentsOf(world: World): Deployments {
     runtimes: async () => [],
     fit: unsupported,
     target: unsupported,
+    ensureReady: unsupported,
     usesInstalledModel: async () => false,
   };
 }

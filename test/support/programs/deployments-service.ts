@@ -1,6 +1,7 @@
 /**
  * The room of deployments in a process of its own, to be killed: `deployments-service.ts <database> <log folder>
- * <runtime> [model file]`. Starts one deployment, prints its id and its engine's pid once it runs, and goes on.
+ * <runtimes> [model folder]`. Starts one deployment for each of the runtimes (comma between), prints their ids once they
+ * run, and goes on; with a line on its standard input it ends in order and keeps its engines.
  */
 import { createDeployments } from '../../../src/domains/deployments/create-deployments.ts';
 import { createLlamaCppRuntime } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
@@ -15,7 +16,7 @@ import { plainHttp } from '../plain-http.ts';
 import { silentLogger } from '../silent-logger.ts';
 import { createSmallEngineRuntime } from '../small-engine-runtime.ts';
 
-const [url = '', logDir = '', runtime = '', modelFolder = ''] = process.argv.slice(2);
+const [url = '', logDir = '', wanted = '', modelFolder = ''] = process.argv.slice(2);
 const orm = await createPostgresOrm(url, { entities, migrations: [], logger: silentLogger });
 const small = createSmallEngineRuntime();
 const llama = createLlamaCppRuntime({ http: plainHttp });
@@ -28,14 +29,16 @@ const room = createDeployments({
   clock: systemClock,
   logger: silentLogger,
   logDir,
+  config: { onStop: 'keep' },
   machineMemory: () => Promise.resolve({ availableBytes: 8 * 1024 ** 3, gpuFreeBytes: null }),
 });
 await room.start(never);
 const config = { threads: 1, gpuLayers: 0, contextSize: 64, parallel: 1 };
-const input = runtime === 'small' ? { runtime, override: [] } : { modelId: model.modelId, config, override: [] };
-const { id } = await room.deployments.start(input, operator, never);
-const running = await eventually('it runs', async () => {
-  const view = await room.deployments.get(id);
-  return view.status === 'running' ? view : null;
-});
-process.stdout.write(`${JSON.stringify({ id, endpoint: running.endpoint })}\n`);
+const ids: string[] = [];
+for (const runtime of wanted.split(',')) {
+  const input = runtime === 'small' ? { runtime, override: [] } : { modelId: model.modelId, config, override: [] };
+  ids.push((await room.deployments.start(input, operator, never)).id);
+}
+for (const id of ids) await eventually('it runs', async () => (await room.deployments.get(id)).status === 'running');
+process.stdout.write(`${JSON.stringify({ ids })}\n`);
+process.stdin.once('data', () => void room.stop(never).then(() => orm.close()).then(() => process.stdin.destroy()));

@@ -1,4 +1,4 @@
-import { open, rm, truncate, type FileHandle } from 'node:fs/promises';
+import { open, readFile, rm, truncate, writeFile, type FileHandle } from 'node:fs/promises';
 import type { LogLine } from '../../../shared/event-bus.ts';
 import { systemErrorCode } from '../../../shared/system-error.ts';
 import { lineBytesMax, parseEngineLine } from './log-line.ts';
@@ -23,7 +23,9 @@ export class EngineOutput {
   readonly #log: RunLog;
   readonly #onFault: (error: unknown) => void;
   readonly #stream: LogLine['stream'];
-  #position = 0;
+  /** Bytes of the file that were read; null = not known yet. */
+  #position: number | null = null;
+  #storedPosition = -1;
   /** The line that has begun but not ended, cut at the longest that is kept. */
   #partial = Buffer.alloc(0);
   /** Bytes of that line beyond the cut. */
@@ -51,13 +53,23 @@ export class EngineOutput {
 
   /** Reads the rest and removes the file. The engine must have ended. */
   async stop(): Promise<void> {
+    await this.leave();
+    if (this.#partial.length > 0) this.#emit(this.#partial);
+    this.#partial = Buffer.alloc(0);
+    await rm(this.#path, { force: true }).catch(this.#onFault);
+    await rm(this.#positionPath, { force: true }).catch(this.#onFault);
+  }
+
+  /** Reads what is there and lets the engine go on writing; who comes next reads on from here. */
+  async leave(): Promise<void> {
     this.#stopped = true;
     if (this.#timer) clearTimeout(this.#timer);
     if (this.#reading) await this.#reading;
     await this.catchUp();
-    if (this.#partial.length > 0) this.#emit(this.#partial);
-    this.#partial = Buffer.alloc(0);
-    await rm(this.#path, { force: true }).catch(this.#onFault);
+  }
+
+  get #positionPath(): string {
+    return `${this.#path}.position`;
   }
 
   async #tick(): Promise<void> {
@@ -69,7 +81,8 @@ export class EngineOutput {
     let file: FileHandle | null = null;
     try {
       file = await open(this.#path, 'r');
-      await this.#readFrom(file);
+      this.#position ??= await this.#readPosition();
+      await this.#storePosition(await this.#readFrom(file, this.#position));
     } catch (error) {
       // Not there yet: an engine that has not begun to write.
       if (systemErrorCode(error) !== 'ENOENT') this.#onFault(error);
@@ -78,32 +91,54 @@ export class EngineOutput {
     }
   }
 
-  async #readFrom(file: FileHandle): Promise<void> {
+  /** Reads from `from` on and answers how far it came. */
+  async #readFrom(file: FileHandle, from: number): Promise<number> {
     const { size } = await file.stat();
-    if (size < this.#position) this.#position = 0;
-    if (size - this.#position > backlogBytesMax) this.#skipTo(size - backlogKeptBytes);
+    let position = size < from ? 0 : from;
+    if (size - position > backlogBytesMax) {
+      this.#skip(size - backlogKeptBytes - position);
+      position = size - backlogKeptBytes;
+    }
     const buffer = Buffer.alloc(chunkBytes);
     // Up to the size seen at the beginning: a flood must not keep one reading from ever ending.
-    while (this.#position < size) {
-      const { bytesRead } = await file.read(buffer, 0, Math.min(chunkBytes, size - this.#position), this.#position);
+    while (position < size) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(chunkBytes, size - position), position);
       if (bytesRead === 0) break;
-      this.#position += bytesRead;
+      position += bytesRead;
       this.#take(buffer.subarray(0, bytesRead));
     }
-    if (this.#position >= truncateAtBytes) await this.#empty(file);
+    this.#position = position;
+    return position >= truncateAtBytes ? await this.#empty(file, position) : position;
   }
 
   /** What is written between the last look and the cut is lost: less than a millisecond of a flood. */
-  async #empty(file: FileHandle): Promise<void> {
+  async #empty(file: FileHandle, position: number): Promise<number> {
     const { size } = await file.stat();
-    if (size !== this.#position && size - this.#position < backlogKeptBytes) return;
+    if (size !== position && size - position < backlogKeptBytes) return position;
     await truncate(this.#path, 0);
     this.#position = 0;
+    return 0;
   }
 
-  #skipTo(position: number): void {
-    this.#log.say('warn', `${position - this.#position} bytes of output were left out: the engine writes faster than they are read.`);
-    this.#position = position;
+  async #readPosition(): Promise<number> {
+    const stored = Number(await readFile(this.#positionPath, 'utf8').catch(() => '0'));
+    return Number.isSafeInteger(stored) && stored >= 0 ? stored : 0;
+  }
+
+  /**
+   * For whoever goes on after a crash of this process: where the first line begins that is not in the log yet. Lines
+   * are in their file by then, so that after a crash some may be there twice, but none is lost.
+   */
+  async #storePosition(position: number): Promise<void> {
+    const lineStart = Math.max(0, position - this.#partial.length - this.#partialCut);
+    if (lineStart === this.#storedPosition) return;
+    await this.#log.flush();
+    await writeFile(this.#positionPath, String(lineStart), { mode: 0o600 });
+    this.#storedPosition = lineStart;
+  }
+
+  #skip(bytes: number): void {
+    this.#log.say('warn', `${bytes} bytes of output were left out: the engine writes faster than they are read.`);
     this.#partial = Buffer.alloc(0);
     this.#partialCut = 0;
   }

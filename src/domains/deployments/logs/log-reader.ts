@@ -13,6 +13,26 @@ export function segmentFile(folder: string, run: number, segment: number): strin
   return join(folder, `${run}.${segment}.jsonl`);
 }
 
+/** Where an engine writes until it is taken over into the log. */
+export function outputFileOf(folder: string, run: number): string {
+  return join(folder, `${run}.out`);
+}
+
+/** Runs whose engine's own output is still there, oldest first. */
+export async function listOutputs(folder: string): Promise<number[]> {
+  const names = await readdir(folder).catch(ignoreMissing([]));
+  return names.flatMap((name) => /^(\d{1,9})\.out$/.exec(name)?.[1] ?? []).map(Number).sort((a, b) => a - b);
+}
+
+/** Where the log of a run goes on; behind a line that a crash left torn in a file of its own. */
+export async function endOfRun(folder: string, run: number): Promise<{ segment: number; offset: number }> {
+  const last = (await listSegments(folder)).filter((file) => file.run === run).at(-1);
+  if (!last) return { segment: 0, offset: 0 };
+  const bytes = await readFile(last.path).catch(ignoreMissing(Buffer.alloc(0)));
+  const isWhole = bytes.length === 0 || bytes.at(-1) === newline;
+  return isWhole ? { segment: last.segment, offset: bytes.length } : { segment: last.segment + 1, offset: 0 };
+}
+
 /** The files of all runs, oldest first; none when nothing was ever logged. */
 export async function listSegments(folder: string): Promise<Segment[]> {
   const names = await readdir(folder).catch(ignoreMissing([]));

@@ -8,7 +8,7 @@ import type { Page } from '../../../shared/paging.ts';
 import type { LogEvent, LogQuery } from '../types.ts';
 import { EngineOutput } from './engine-output.ts';
 import { comparePositions, isAtLeast, logStart, positionOf, type LogPosition } from './log-line.ts';
-import { listSegments, readBackward, readForward, segmentFile } from './log-reader.ts';
+import { endOfRun, listOutputs, listSegments, outputFileOf, readBackward, readForward, segmentFile } from './log-reader.ts';
 import { defaultLogLimits, RunLog, type LogLimits } from './run-log.ts';
 
 /** The most that `tail` may ask for; a page's own limit applies besides. */
@@ -25,7 +25,8 @@ export type OpenLog = {
   outputFile: string;
   /** Takes over the rest of the engine's output, once the engine has ended. */
   endOutput: () => Promise<void>;
-  close: () => Promise<void>;
+  /** With `keepOutput` the engine goes on, and `resumeRun` takes up its output where it was left. */
+  close: (keepOutput?: boolean) => Promise<void>;
 };
 
 /**
@@ -42,28 +43,42 @@ export class LogStore {
     this.#limits = { ...defaultLogLimits, ...options.limits };
   }
 
-  /** Begins the log of a run and lets go of the oldest run's. */
+  /** Begins the log of a run and lets go of the oldest run's; first takes over what an engine wrote last before a crash. */
   async openRun(deploymentId: string, run: number): Promise<OpenLog> {
     const folder = this.#folderOf(deploymentId);
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const left of await listOutputs(folder)) if (left < run) await (await this.resumeRun(deploymentId, left)).close();
     await this.#prune(folder, run);
+    return this.#openAt(deploymentId, run, { segment: 0, offset: 0 });
+  }
+
+  /** Goes on with the log of a run whose engine outlived the service. */
+  async resumeRun(deploymentId: string, run: number): Promise<OpenLog> {
+    const folder = this.#folderOf(deploymentId);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    return this.#openAt(deploymentId, run, await endOfRun(folder, run));
+  }
+
+  #openAt(deploymentId: string, run: number, begin: { segment: number; offset: number }): OpenLog {
+    const folder = this.#folderOf(deploymentId);
     const onFault = (error: unknown): void => this.#options.logger.warn({ deploymentId, err: error }, 'the log of a deployment could not be written or read');
     const log = new RunLog({
       fileOf: (segment) => segmentFile(folder, run, segment),
       run,
+      begin,
       clock: this.#options.clock,
       limits: this.#limits,
       onLine: (line) => this.#options.events.publish('deployment.log', deploymentId, { deploymentId, line }),
       onFault,
     });
-    const outputFile = join(folder, `${run}.out`);
+    const outputFile = outputFileOf(folder, run);
     const output = new EngineOutput(outputFile, log, onFault);
     output.start();
     const entry = { log, output };
     this.#open.set(deploymentId, entry);
     const endOutput = (): Promise<void> => output.stop();
-    const close = async (): Promise<void> => {
-      await output.stop();
+    const close = async (keepOutput = false): Promise<void> => {
+      await (keepOutput ? output.leave() : output.stop());
       await log.close();
       if (this.#open.get(deploymentId) === entry) this.#open.delete(deploymentId);
     };

@@ -34,6 +34,8 @@ export type RunLogOptions = {
   /** The file of one segment of this run. */
   fileOf: (segment: number) => string;
   run: number;
+  /** Where the first line goes: behind those that are there already. */
+  begin: { segment: number; offset: number };
   clock: Clock;
   limits: LogLimits;
   onLine: (line: LogLine) => void;
@@ -50,8 +52,8 @@ export class RunLog {
   #tokens: number;
   #tokensAt: number;
   #leftOut = 0;
-  #segment = 0;
-  #offset = 0;
+  #segment: number;
+  #offset: number;
   #pending: { segment: number; text: string }[] = [];
   #pendingBytes = 0;
   #newest = '';
@@ -60,6 +62,8 @@ export class RunLog {
 
   constructor(options: RunLogOptions) {
     this.#options = options;
+    this.#segment = options.begin.segment;
+    this.#offset = options.begin.offset;
     this.#tokens = options.limits.burstLines;
     this.#tokensAt = options.clock.monotonicMs();
   }

@@ -23,13 +23,13 @@ export type StartEngineOptions = {
   onSpawn?: (identity: ProcessIdentity) => void;
 };
 
-/** A running engine. It ends by itself when this process ends. */
-export type EngineProcess = LocalEngine & Pick<EngineReady, 'trainContextSize' | 'threads' | 'gpu' | 'gpuLayers'>;
+/** An engine that this process has started. When this process is killed it serves on for its `orphanGraceMs`. */
+export type EngineProcess = Required<LocalEngine> & Pick<EngineReady, 'trainContextSize' | 'threads' | 'gpu' | 'gpuLayers'>;
 
 const childMain = fileURLToPath(new URL('./child/main.ts', import.meta.url));
 
 /** After the drain the engine cleans up, for which it gives itself one second. */
-const endGraceMs = 5_000;
+export const endGraceMs = 5_000;
 
 /** Resolves when the model is loaded and served; on abort the process is killed and has ended before this rejects. */
 export async function startEngine(options: StartEngineOptions, signal: AbortSignal): Promise<EngineProcess> {
@@ -40,6 +40,7 @@ export async function startEngine(options: StartEngineOptions, signal: AbortSign
   signal.addEventListener('abort', kill, { once: true });
   try {
     const identity = await identify(child);
+    const letGo = holdEngine(identity.pid, onExit);
     options.onSpawn?.(identity);
     const secret = randomBytes(32).toString('base64url');
     const ready = waitUntilReady(child, onExit, options.onProgress);
@@ -47,7 +48,11 @@ export async function startEngine(options: StartEngineOptions, signal: AbortSign
     const { port, contextSize, trainContextSize, threads, gpu, gpuLayers } = await ready;
     signal.throwIfAborted();
     const stop = (drainMs: number, stopSignal?: AbortSignal): Promise<EngineExit> => stopChild(child, onExit, drainMs, stopSignal);
-    return { ...identity, port, contextSize, trainContextSize, threads, gpu, gpuLayers, secret, onExit, stop, kill };
+    const release = async (graceMs: number): Promise<void> => {
+      await releaseChild(child, graceMs);
+      letGo();
+    };
+    return { ...identity, port, contextSize, trainContextSize, threads, gpu, gpuLayers, secret, onExit, stop, kill, release };
   } catch (error) {
     kill();
     await onExit;
@@ -64,10 +69,10 @@ export async function startEngine(options: StartEngineOptions, signal: AbortSign
  */
 export async function endOrphan(identity: ProcessIdentity, signal: AbortSignal): Promise<boolean> {
   if (!(await isSameProcess(identity))) return false;
-  killGroup(identity.pid, 'SIGTERM');
+  signalGroup(identity.pid, 'SIGTERM');
   for (let waitedMs = 0; await isSameProcess(identity); waitedMs += pollMs) {
     // It has no service any more, so nobody waits for its answers.
-    if (waitedMs >= orphanGraceMs) killGroup(identity.pid, 'SIGKILL');
+    if (waitedMs >= orphanGraceMs) signalGroup(identity.pid, 'SIGKILL');
     await sleep(pollMs, signal);
   }
   return true;
@@ -134,6 +139,32 @@ async function stopChild(child: ChildProcess, onExit: Promise<EngineExit>, drain
   return exit;
 }
 
+/** Engines that this process has, by process group: whichever way it ends, it leaves none that was not released. */
+const held = new Set<number>();
+
+/** Until `onExit`, or until the function that this answers is called, the engine ends with this process. */
+export function holdEngine(pid: number, onExit: Promise<EngineExit>): () => void {
+  if (!process.listeners('exit').includes(endHeld)) process.once('exit', endHeld);
+  held.add(pid);
+  const letGo = (): void => void held.delete(pid);
+  void onExit.then(letGo);
+  return letGo;
+}
+
+function endHeld(): void {
+  for (const pid of held) signalGroup(pid, 'SIGKILL');
+}
+
+async function releaseChild(child: ChildProcess, graceMs: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  const message: ToEngine = { type: 'release', graceMs };
+  if (!child.connected) throw new Error('the engine cannot be told anything any more');
+  child.send(message, (error) => (error ? reject(error) : resolve(undefined)));
+  await promise;
+  child.disconnect();
+  child.unref();
+}
+
 function tell(child: ChildProcess, message: ToEngine): void {
   // A failed delivery means that the process is gone, which `onExit` reports.
   if (child.connected) child.send(message, () => undefined);
@@ -141,10 +172,10 @@ function tell(child: ChildProcess, message: ToEngine): void {
 
 /** Once the child is reaped its pid may belong to a stranger. */
 function killChild(child: ChildProcess): void {
-  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) killGroup(child.pid, 'SIGKILL');
+  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) signalGroup(child.pid, 'SIGKILL');
 }
 
-function killGroup(pid: number, signal: NodeJS.Signals): void {
+export function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
   } catch {

@@ -1,10 +1,12 @@
 import { open } from 'node:fs/promises';
+import * as z from 'zod';
 import { AppError, type ErrorCode, type FieldFault } from '../../../../shared/errors.ts';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
 import { defaultParallel } from '../../../../shared/gguf/fit-policy.ts';
-import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
+import type { ModelRuntime, RunningModel, RuntimeAdoption, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
 import type { DeploymentConfig, RuntimeInfo } from '../../types.ts';
 import { ProcessMeter } from '../process-use.ts';
+import { adoptEngine } from './adopted-engine.ts';
 import { endOrphan, startEngine } from './engine-process.ts';
 import { EngineStartError } from './engine-start-error.ts';
 import { probeLlamaCpp } from './engines.ts';
@@ -20,6 +22,8 @@ export type LlamaCppRuntimeDeps = {
   llamaServer?: { finder: LlamaServerFinder; runDir: string };
   /** Bytes that a process holds on graphics cards; null where that cannot be told. */
   gpuMemoryOf?: (pid: number) => Promise<number | null>;
+  /** How long an engine goes on serving without a service; default 60 s. */
+  orphanGraceMs?: number;
 };
 
 export const llamaCppRuntimeId = 'llama-cpp';
@@ -28,6 +32,9 @@ export const llamaCppRuntimeId = 'llama-cpp';
 const queuePerAnswer = 16;
 const drainMs = 30_000;
 const healthBytesMax = 4_096;
+const orphanGraceMsDefault = 60_000;
+/** What a service that was told to keep its engines gives the next one: an upgrade may take its time. */
+const keptGraceMs = 3_600_000;
 
 /** Options of GPU back ends and of thread placement; others of these families load code (GGML_BACKEND_PATH, OMP_TOOL_LIBRARIES). */
 const environmentNames = new Set([
@@ -35,12 +42,13 @@ const environmentNames = new Set([
   'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'OMP_WAIT_POLICY', 'OMP_SCHEDULE', 'OMP_DYNAMIC',
 ]);
 
+const keepsakeSchema = z.object({ port: z.int(), secret: z.string(), contextSize: z.int(), model: z.string() });
+
 const unusable: readonly { key: keyof DeploymentConfig; field: string; why: string }[] = [
   { key: 'image', field: 'config.image', why: 'is for runtimes that run containers' },
   { key: 'extraArgs', field: 'config.extra_args', why: 'is for runtimes that run a command' },
   { key: 'memoryLimitBytes', field: 'config.memory_limit_bytes', why: 'is for runtimes that run containers' },
   { key: 'cpuLimit', field: 'config.cpu_limit', why: 'is for runtimes that run containers; set threads instead' },
-  { key: 'keepAliveSeconds', field: 'config.keep_alive_seconds', why: 'cannot be set: a deployment runs until it is stopped' },
   { key: 'baseUrl', field: 'config.base_url', why: 'is for the runtime remote only' },
   { key: 'model', field: 'config.model', why: 'is for the runtime remote only' },
 ];
@@ -63,6 +71,7 @@ export function createLlamaCppRuntime(deps: LlamaCppRuntimeDeps): ModelRuntime {
     probe: async (): Promise<RuntimeInfo> => ({ ...common, ...(await probeLlamaCpp(deps.llamaServer?.finder ?? null)) }),
     validate,
     start: (request, signal) => start(deps, request, signal),
+    adopt: (request, signal) => adopt(deps, request, signal),
     endOrphan: async (handle, signal) => {
       if (handle.pid !== null && handle.startTime !== null) await endOrphan({ pid: handle.pid, startTime: handle.startTime }, signal);
     },
@@ -92,12 +101,13 @@ async function start(deps: LlamaCppRuntimeDeps, request: RuntimeStart, signal: A
       // Awaited below; until then its failure must not count as unhandled.
       stored.catch(() => undefined);
     };
-    const engine = await startAny({ deps, request, common: { engine: engineOptions(request, modelPath), logFd: file.fd, environment, onSpawn } }, signal);
+    const options = engineOptions(request, modelPath, deps.orphanGraceMs ?? orphanGraceMsDefault);
+    const engine = await startAny({ deps, request, common: { engine: options, logFd: file.fd, environment, onSpawn } }, signal);
     await stored.catch(async (error: unknown) => {
       await engine.stop(0);
       throw error;
     });
-    return toRunningModel(engine, request, deps);
+    return toRunningModel(engine, request.name, deps);
   } catch (error) {
     if (error instanceof EngineStartError) throw new AppError(failureCodes[error.code], error.message, { cause: error });
     throw error;
@@ -118,7 +128,15 @@ async function startAny(given: { deps: LlamaCppRuntimeDeps; request: RuntimeStar
   return await startEngine({ ...common, ...(request.onLoading ? { onProgress: request.onLoading } : {}) }, signal);
 }
 
-function engineOptions({ config, name }: RuntimeStart, modelPath: string): EngineOptions {
+async function adopt(deps: LlamaCppRuntimeDeps, { handle, keepsake }: RuntimeAdoption, signal: AbortSignal): Promise<RunningModel | null> {
+  const { pid, startTime } = handle;
+  const address = keepsakeSchema.safeParse(keepsake);
+  if (pid === null || startTime === null || !address.success) return null;
+  const engine = await adoptEngine({ pid, startTime, ...address.data }, { http: deps.http, orphanGraceMs: deps.orphanGraceMs ?? orphanGraceMsDefault }, signal);
+  return engine && toRunningModel(engine, address.data.model, deps);
+}
+
+function engineOptions({ config, name }: RuntimeStart, modelPath: string, orphanGraceMs: number): EngineOptions {
   const parallel = config.parallel ?? defaultParallel;
   return {
     modelPath,
@@ -130,6 +148,7 @@ function engineOptions({ config, name }: RuntimeStart, modelPath: string): Engin
     gpuLayers: config.gpuLayers ?? null,
     queueMax: parallel * queuePerAnswer,
     drainMs,
+    orphanGraceMs,
   };
 }
 
@@ -137,15 +156,17 @@ function toHandle(identity: ProcessIdentity): RuntimeHandle {
   return { runtime: llamaCppRuntimeId, pid: identity.pid, startTime: identity.startTime, containerId: null };
 }
 
-function toRunningModel(engine: LocalEngine, request: RuntimeStart, deps: LlamaCppRuntimeDeps): RunningModel {
+function toRunningModel(engine: LocalEngine, model: string, deps: LlamaCppRuntimeDeps): RunningModel {
   const baseUrl = `http://127.0.0.1:${engine.port}`;
   const meter = new ProcessMeter(engine.pid);
+  const release = engine.release?.bind(engine);
   return {
     baseUrl,
-    model: request.name,
+    model,
     headers: { authorization: `Bearer ${engine.secret}` },
     contextSize: engine.contextSize,
     handle: toHandle(engine),
+    keepsake: release ? { port: engine.port, secret: engine.secret, contextSize: engine.contextSize, model } : null,
     exited: engine.onExit.then(toExit),
     check: async (signal) => {
       const answer = await deps.http({ method: 'GET', url: `${baseUrl}/health`, maxBytes: healthBytesMax, allowPrivate: true }, signal);
@@ -160,6 +181,7 @@ function toRunningModel(engine: LocalEngine, request: RuntimeStart, deps: LlamaC
       if (stopDrainMs === 0) engine.kill();
       await engine.stop(stopDrainMs, signal);
     },
+    ...(release ? { release: () => release(keptGraceMs) } : {}),
   };
 }
 

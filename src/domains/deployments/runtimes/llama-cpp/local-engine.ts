@@ -15,4 +15,6 @@ export type LocalEngine = ProcessIdentity & {
   stop(drainMs: number, signal?: AbortSignal): Promise<EngineExit>;
   /** SIGKILL to the whole process group. */
   kill(): void;
+  /** Lets it serve on without this process, for so long until another one takes it over; left out where that cannot be. */
+  release?(graceMs: number): Promise<void>;
 };

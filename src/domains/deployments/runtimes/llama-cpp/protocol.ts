@@ -18,10 +18,24 @@ export type EngineOptions = {
   queueMax: number;
   /** How long running answers may go on after SIGTERM. */
   drainMs: number;
+  /** How long it goes on serving without a service before it ends itself. */
+  orphanGraceMs: number;
 };
 
 /** The secret travels here and not in arguments or environment, which other users of the machine can read. */
-export type ToEngine = { type: 'start'; options: EngineOptions; secret: string } | { type: 'stop'; drainMs: number };
+export type ToEngine =
+  | { type: 'start'; options: EngineOptions; secret: string }
+  | { type: 'stop'; drainMs: number }
+  /** The service is about to end and wants it to go on for so long until the next service comes. */
+  | { type: 'release'; graceMs: number };
+
+/**
+ * `POST` here, with the secret, is how a service that did not start the engine holds it: it goes on for another
+ * `orphanGraceMs`, or as long as the body's `{"grace_ms"}` says.
+ */
+export const leasePath = '/lease';
+/** The longest that a lease may be asked for. */
+export const leaseMsMax = 24 * 3_600_000;
 
 export type EngineReady = {
   type: 'ready';

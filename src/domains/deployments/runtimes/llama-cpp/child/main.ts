@@ -1,10 +1,12 @@
 /**
  * The engine child: one model, served on the loopback interface in the words of the OpenAI API. Its parent talks to
- * it over the IPC channel (`../protocol.ts`); when that channel closes the parent is gone and the child ends.
+ * it over the IPC channel (`../protocol.ts`). When that channel closes the parent is gone: the child then serves on for
+ * a while, for the next service to take it over, and ends where none does.
  */
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Engine } from './engine.ts';
+import { Lease } from './lease.ts';
 import { createEngineLog } from './log.ts';
 import { EngineFailure, loadModel } from './model-loader.ts';
 import type { LoadResult } from './model-loader.ts';
@@ -19,6 +21,8 @@ const progressIntervalMs = 100;
 const log = createEngineLog();
 let server: EngineServer | undefined;
 let loaded: LoadResult | undefined;
+let lease: Lease | undefined;
+let isReady = false;
 let drainMs = 30_000;
 let isStopping = false;
 
@@ -29,7 +33,11 @@ function send(message: FromEngine): void {
 
 async function start({ options, secret }: Extract<ToEngine, { type: 'start' }>): Promise<void> {
   drainMs = options.drainMs;
-  server = new EngineServer({ secret, modelName: options.modelName, log });
+  lease = new Lease(options.orphanGraceMs, () => {
+    log('warn', 'No service has taken this engine over; ending.');
+    void stop(0);
+  });
+  server = new EngineServer({ secret, modelName: options.modelName, log, lease });
   const port = await listen(server, options.port);
   loaded = await loadModel(options, log, createProgressReporter());
   const { model, contextSize, threads, gpu } = loaded;
@@ -37,6 +45,7 @@ async function start({ options, secret }: Extract<ToEngine, { type: 'start' }>):
   const { trainContextSize } = model;
   server.serve({ engine, contextSize, trainContextSize, loadedAt: new Date() });
   log('info', `Ready on port ${port}: context ${options.parallel} x ${contextSize}, ${threads} threads, ${gpu === false ? 'processor' : gpu}.`);
+  isReady = true;
   send({ type: 'ready', pid: process.pid, port, contextSize, trainContextSize, parallel: options.parallel, threads, gpu, gpuLayers: model.gpuLayers });
 }
 
@@ -89,10 +98,17 @@ async function end(exitCode: number): Promise<void> {
 
 process.on('message', (message: ToEngine) => {
   if (message.type === 'start') start(message).catch(fail);
+  else if (message.type === 'release') lease?.releaseFor(message.graceMs);
   else void stop(message.drainMs);
 });
 process.on('disconnect', () => {
   if (isStopping) return;
+  if (isReady && lease) {
+    const graceMs = lease.orphan();
+    log('warn', `The service is gone; the next one has ${Math.round(graceMs / 1000)} s to take this engine over.`);
+    return;
+  }
+  // Nobody knows of it yet.
   log('warn', 'The service is gone; ending.');
   // Not process.exit: it would wait for native threads that may be in the middle of a load.
   process.kill(process.pid, 'SIGKILL');

@@ -6,14 +6,16 @@ import { createGate } from '../../../../../shared/async.ts';
 import { createAnswerWriter, sendError, sendJson } from './answer-writer.ts';
 import { readJson } from './body.ts';
 import type { Engine, GenerationResult } from './engine.ts';
+import type { Lease } from './lease.ts';
 import type { EngineLog } from './log.ts';
 import { RequestError } from './request-error.ts';
 import { parseChatRequest, parseCompletionRequest } from './requests.ts';
 import type { GenerationRequest } from './requests.ts';
+import { leaseMsMax, leasePath } from '../protocol.ts';
 
 export type ServedModel = { engine: Engine; contextSize: number; trainContextSize: number; loadedAt: Date };
 
-export type EngineServerOptions = { secret: string; modelName: string; log: EngineLog };
+export type EngineServerOptions = { secret: string; modelName: string; log: EngineLog; lease: Lease };
 
 /** The engine's HTTP side. It listens before the model is loaded, so that `/health` can say "not yet". */
 export class EngineServer {
@@ -74,6 +76,11 @@ export class EngineServer {
       this.#sendModels(response);
       return;
     }
+    if (path === leasePath) {
+      assertMethod(request, 'POST');
+      await this.#renewLease(request, response);
+      return;
+    }
     if (parse === undefined) throw new RequestError(404, 'not_found', 'There is no such route.');
     assertMethod(request, 'POST');
     const engine = this.#acceptingEngine();
@@ -102,6 +109,17 @@ export class EngineServer {
     const created = Math.floor((served?.loadedAt.getTime() ?? Date.now()) / 1000);
     const meta = served === undefined ? null : { n_ctx: served.contextSize, n_ctx_train: served.trainContextSize };
     sendJson(response, 200, { object: 'list', data: [{ id: this.#options.modelName, object: 'model', created, owned_by: 'llm-manager', meta }] });
+  }
+
+  async #renewLease(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readJson(request);
+    const graceMs = typeof body === 'object' && body !== null && 'grace_ms' in body ? body.grace_ms : undefined;
+    if (graceMs !== undefined && !(typeof graceMs === 'number' && graceMs >= 0 && graceMs <= leaseMsMax)) {
+      throw new RequestError(400, 'invalid_request', `grace_ms must be from 0 to ${leaseMsMax}.`, { param: 'grace_ms' });
+    }
+    if (this.#isDraining) throw new RequestError(503, 'shutting_down', 'The engine is stopping.');
+    this.#options.lease.renew(graceMs);
+    sendJson(response, 200, { status: 'held' });
   }
 
   async #answer(engine: Engine, request: GenerationRequest, response: ServerResponse): Promise<void> {
