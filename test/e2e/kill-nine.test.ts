@@ -72,7 +72,8 @@ describe('kill -9 of the service', () => {
     await start();
   }, 90_000);
   afterEach(async () => {
-    if (service.isAlive()) await service.end('SIGKILL');
+    // In order, so that it takes its engines along.
+    if (service.isAlive()) await service.end('SIGTERM');
     // What the killed service leaves behind, its database above all, must not outlive the test.
     for (const { pid } of await processesNaming(folder.path)) process.kill(pid, 'SIGKILL');
     await folder.remove();
@@ -92,23 +93,44 @@ describe('kill -9 of the service', () => {
     expect((await api.call('GET', '/api/downloads/list')).body['items']).toHaveLength(1);
   }, 120_000);
 
-  it('during a load and while serving: the deployment comes back, and nothing runs twice', async () => {
+  it('during a load and while serving: the deployment comes back, the engine that serves stays, and nothing runs twice', async () => {
     await taskWith(await download('huggingface:tiny/loop-GGUF'), ({ status }) => status === 'completed');
     const id = await deploy('huggingface:tiny/loop-GGUF', 'loop');
-    await deploymentWith(id, ({ status }) => status === 'starting' || status === 'running');
-    const first = await enginesOf(service.pid);
+    await deploymentWith(id, ({ status }) => status === 'starting');
+    const loading = await enginesOf(service.pid);
     await killAndRestart();
-    await deploymentWith(id, ({ status }) => status === 'running');
-    const second = await enginesOf(service.pid);
-    expect(second).toHaveLength(1);
+    const before = await deploymentWith(id, ({ status }) => status === 'running');
+    const serving = await enginesOf(service.pid);
     await killAndRestart();
-    await deploymentWith(id, ({ status }) => status === 'running');
-    const third = await enginesOf(service.pid);
-    expect(third).toHaveLength(1);
-    expect([...first, ...second].filter(isAlive)).toEqual([]);
+    const after = await deploymentWith(id, ({ status }) => status === 'running');
+    expect(after).toMatchObject({ endpoint: before['endpoint'], started_at: before['started_at'], restarts: 0 });
+    const taken = async (): Promise<number> => ((await api.call('GET', `/api/deployments/${id}/logs?q=Taken over`)).body['items'] as Json[]).length;
+    await eventually('it is taken over', async () => (await taken()) === 1);
+    expect(serving.filter(isAlive)).toEqual(serving);
+    expect(await enginesOf(service.pid)).toEqual([]);
+    expect(loading.filter((pid) => !serving.includes(pid)).filter(isAlive)).toEqual([]);
     expect((await service.end('SIGTERM')).code).toBe(0);
-    expect(third.filter(isAlive)).toEqual([]);
+    expect(serving.filter(isAlive)).toEqual([]);
     expect(await processesNaming(folder.path)).toEqual([]);
+  }, 120_000);
+
+  it('and with LLM_MANAGER_ON_STOP=keep an ordinary end: the engine goes on, and the next start takes it over', async () => {
+    await service.end('SIGTERM');
+    service = await startService({ dataDir: folder.path, env: { HF_ENDPOINT: hub.endpoint, LLM_MANAGER_ON_STOP: 'keep' } });
+    api = new RestClient(service.url, service.key);
+    await taskWith(await download('huggingface:tiny/loop-GGUF'), ({ status }) => status === 'completed');
+    const id = await deploy('huggingface:tiny/loop-GGUF', 'loop');
+    const before = await deploymentWith(id, ({ status }) => status === 'running');
+    const engines = await enginesOf(service.pid);
+    expect((await service.end('SIGTERM')).code).toBe(0);
+    expect(engines.filter(isAlive)).toEqual(engines);
+    await start();
+    const after = await deploymentWith(id, ({ status }) => status === 'running');
+    expect(after).toMatchObject({ endpoint: before['endpoint'], started_at: before['started_at'] });
+    const chat = await api.call('POST', '/api/chat/send', { deployment_id: id, message: 'Go on', parameters: { max_tokens: 5 } });
+    expect(chat.status).toBe(200);
+    expect((await service.end('SIGTERM')).code).toBe(0);
+    expect(engines.filter(isAlive)).toEqual([]);
   }, 120_000);
 
   it('during a chat: the message is marked interrupted and keeps its text, once', async () => {

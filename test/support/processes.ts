@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 
 export type SeenProcess = { pid: number; command: string };
@@ -19,10 +20,13 @@ export async function childrenOf(pid: number): Promise<number[]> {
   return stats.filter(({ stat }) => stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] === String(pid)).map((entry) => entry.pid);
 }
 
+/** A process that has ended and that nobody has reaped yet counts as ended. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    if (process.platform !== 'linux') return true;
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
   } catch {
     return false;
   }

@@ -7,7 +7,8 @@ import { Deployment } from '../../../src/domains/deployments/deployment.entity.t
 import { createLlamaCppRuntime } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
 import { startChildProgram, type ChildProgram } from '../../support/child-program.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
-import { createDeploymentsBench, isAlive, never, operator, type DeploymentsBench } from '../../support/deployments-bench.ts';
+import { createDeploymentsBench, never, operator, type DeploymentsBench } from '../../support/deployments-bench.ts';
+import { isAlive } from '../../support/processes.ts';
 import { eventually } from '../../support/eventually.ts';
 import { installedTiny } from '../../support/installed-tiny.ts';
 import { plainHttp } from '../../support/plain-http.ts';

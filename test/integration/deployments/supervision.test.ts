@@ -6,7 +6,8 @@ import type { DeploymentConfig, DeploymentView } from '../../../src/domains/depl
 import { stopCauseOf } from '../../../src/shared/abort.ts';
 import { isAppError } from '../../../src/shared/errors.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
-import { createDeploymentsBench, isAlive, never, operator, type DeploymentsBench } from '../../support/deployments-bench.ts';
+import { createDeploymentsBench, never, operator, type DeploymentsBench } from '../../support/deployments-bench.ts';
+import { isAlive } from '../../support/processes.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createSmallEngineRuntime, type SmallEngineRuntime } from '../../support/small-engine-runtime.ts';
 
