@@ -1,14 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-<<<<<<<< HEAD:migrations/Migration20261126092523_initial.ts
-export class Migration20261126092523_initial extends Migration {
+export class Migration20261126095206_initial extends Migration {
 
-  override name = 'Migration20261126092523_initial';
-========
-export class Migration20261126092011_initial extends Migration {
-
-  override name = 'Migration20261126092011_initial';
->>>>>>>> 5ea4cbf (Take over engines that outlive the service, and load models on demand: unloaded when nobody uses them or another needs the room):migrations/Migration20261126092011_initial.ts
+  override name = 'Migration20261126095206_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
