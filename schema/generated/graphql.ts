@@ -109,7 +109,7 @@ export type DeploymentConfigInput = {
   health?: HealthPolicyInput | null | undefined;
   /** Container image. */
   image?: string | null | undefined;
-  /** Stop it when nobody used it for so long, in seconds; 0 is never. */
+  /** Unload it when nobody used it for so long, in seconds, and load it again with the next request; 0 is right after each answer, -1 or none is never. */
   keepAliveSeconds?: number | null | undefined;
   /** Most memory that it may take, in bytes. */
   memoryLimitBytes?: number | null | undefined;
