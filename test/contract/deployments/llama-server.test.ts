@@ -37,7 +37,7 @@ afterAll(() => rm(folder, { recursive: true }));
 async function start(program: string, options: Partial<EngineOptions> = {}, environment: Record<string, string> = {}): Promise<LocalEngine> {
   const logFd = openSync(logFile, 'a');
   try {
-    const engine = { modelPath, modelName: 'loop', port: 0, contextSize: 256, parallel: 2, threads: 1, gpuLayers: 0, queueMax: 4, drainMs: 10_000, ...options };
+    const engine = { modelPath, modelName: 'loop', port: 0, contextSize: 256, parallel: 2, threads: 1, gpuLayers: 0, queueMax: 4, drainMs: 10_000, orphanGraceMs: 60_000, ...options };
     const started = await startLlamaServer({ program, engine, deploymentId: 'life', runDir, logFd, environment, http: plainHttp, onSpawn: () => undefined }, never);
     engines.push(started);
     return started;
