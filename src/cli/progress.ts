@@ -2,10 +2,10 @@ import type { DownloadTaskFieldsFragment } from '../../schema/generated/graphql.
 import { toTerminalText } from '../infrastructure/logging/safe-text.ts';
 import { bytes, duration, word } from './format.ts';
 import type { Output } from './output.ts';
+import { drawnBar } from './progress-bar.ts';
 
 export type Task = DownloadTaskFieldsFragment;
 
-const barWidth = 24;
 /** In a pipe a line is a line for ever: one for each step of this share, and one for each change of state. */
 const plainStep = 0.1;
 
@@ -13,9 +13,8 @@ const plainStep = 0.1;
 export function progressLine(task: Task, { bar }: { bar: boolean }): string {
   const { status, progress, totalBytes, downloadedBytes, speedBytesPerSecond, etaSeconds } = task;
   const percent = `${Math.floor(progress * 100)} %`;
-  const filled = Math.round(progress * barWidth);
   const parts = [
-    ...(bar ? [`${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)}`] : []),
+    ...(bar ? [drawnBar(progress)] : []),
     ...(totalBytes === null ? [bytes(downloadedBytes)] : [percent.padStart(5), `${bytes(downloadedBytes)} of ${bytes(totalBytes)}`]),
     ...(status === 'RUNNING' ? [`${bytes(speedBytesPerSecond)}/s`] : [word(status)]),
     ...(status === 'RUNNING' && etaSeconds !== null ? [`${duration(etaSeconds)} left`] : []),

@@ -68,13 +68,22 @@ describe('commands on a service that runs', () => {
   }, 60_000);
 
   it('show the same to people as text without control characters where nobody sits at a terminal', async () => {
-    for (const args of [['search', 'story'], ['info', 'tiny/story-GGUF'], ['ls'], ['downloads'], ['ps'], ['logs', 'story'], ['sessions'], ['keys'], ['status'], ['config'], ['pull', 'tiny/story-GGUF']]) {
+    for (const args of [['search', 'story'], ['info', 'tiny/story-GGUF'], ['ls'], ['downloads'], ['ps'], ['logs', 'story'], ['sessions'], ['keys'], ['status'], ['engines'], ['config'], ['pull', 'tiny/story-GGUF']]) {
       const { stdout, stderr } = await done(...args);
       expect(stdout + stderr).not.toMatch(/[\u0000-\u0008\u000B-\u001F\u007F]/);
     }
     const answer = await command(['chat', 'story'], { input: 'Hello' });
     expect(answer.stdout).toBe(`${tinyStory}\n`);
   }, 60_000);
+
+  it('tell what the machine can run models on, with a remedy for what is missing', async () => {
+    const { items } = (await json('engines')) as { items: { id: string; engines: { id: string; available: boolean; remedy: string | null }[] }[] };
+    const engines = items.find(({ id }) => id === 'llama-cpp')?.engines ?? [];
+    expect(engines.find(({ id }) => id === 'embedded-cpu')).toMatchObject({ available: true, remedy: null });
+    // The service of the tests is told not to use one.
+    expect(engines.find(({ id }) => id === 'llama-server')).toMatchObject({ available: false });
+    expect((await done('engines')).stdout).toMatch(/llama-cpp +.*in use/);
+  });
 
   it('write a conversation to a file', async () => {
     const { items } = (await json('sessions', '--limit', '1')) as { items: { session_id: string }[] };

@@ -14,5 +14,13 @@ export const serviceSpecs: readonly CommandSpec[] = [
   { usage: 'keys rotate <key>', description: 'give an API key a new secret', examples: ['llm-manager keys rotate <key>'], load: async () => (await import('../commands/service.ts')).rotateKey },
   { usage: 'status', description: 'the service that runs, and its machine', examples: ['llm-manager status', 'llm-manager status --json'], load: async () => (await import('../commands/service.ts')).status },
   { usage: 'doctor', description: 'look for faults of this machine and its settings, and say what to do', examples: ['llm-manager doctor', 'llm-manager doctor --json'], load: async () => (await import('../commands/doctor.ts')).doctor },
+  { usage: 'engines', description: 'what this machine can run models on, and how to get what is missing', examples: ['llm-manager engines', 'llm-manager engines --json'], load: async () => (await import('../commands/engines.ts')).engines },
+  {
+    usage: 'engines build <engine>',
+    description: "compile llama.cpp's server for this machine; needs cmake and a C++ compiler, and takes some minutes",
+    options: [['--jobs <number>', 'compilers at once; default: one a core'], ['--gpu <kind>', 'auto (default), none, cuda or vulkan']],
+    examples: ['llm-manager engines build llama-server', 'llm-manager engines build llama-server --jobs 1 --gpu none'],
+    load: async () => (await import('../commands/engines.ts')).buildEngine,
+  },
   { usage: 'config', description: 'the effective settings, and where each comes from', examples: ['llm-manager config', 'LLM_MANAGER_PORT=8080 llm-manager config --json'], load: async () => (await import('../commands/config.ts')).config },
 ];
