@@ -253,7 +253,7 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
     }),
   };
   const graphql = createGraphqlEndpoint({ services, logger, authenticate, onRevoked });
-  const rest = createRest({ graphql: graphql.graphql, onRevoked, version });
+  const rest = createRest({ graphql: graphql.graphql, chat: services.chat, onRevoked, version });
   const openAi = createOpenAi({ deployments: rooms.deployments.deployments, relays: rooms.chat.relays, onRevoked });
   const sockets = createSockets({ graphql: graphql.graphql, authenticate, onRevoked, logger });
   const { host, publicUrls, allowedOrigins } = config.server;

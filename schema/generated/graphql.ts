@@ -325,10 +325,16 @@ export type ExportChatSessionInput = {
 
 /** Form of an exported session. */
 export type ExportFormat =
-  /** Everything, for programs. */
+  /** One page that a browser shows offline. */
+  | 'HTML'
+  /** Everything, for programs; `importChatSession` reads it. */
   | 'JSON'
+  /** OpenAI's lines for fine-tuning: one conversation a line, from the system prompt to a complete answer. */
+  | 'JSONL'
   /** The text, for people. */
-  | 'MARKDOWN';
+  | 'MARKDOWN'
+  /** Plain text. */
+  | 'TEXT';
 
 /** Why an answer ended. */
 export type FinishReason =

@@ -36,7 +36,7 @@ export async function startRestBench({ versions, world = createWorld(), stalledM
   const authenticate = (credential: string) => access.authenticate(credential);
   const stalled = stalledMsMax === undefined ? {} : { stalledMsMax };
   const graphql = createGraphql({ services: world.services, logger });
-  const rest = createRest({ graphql, onRevoked: watch.onRevoked, version: '0.0.0', ...(versions && { versions }), ...stalled });
+  const rest = createRest({ graphql, chat: world.services.chat, onRevoked: watch.onRevoked, version: '0.0.0', ...(versions && { versions }), ...stalled });
   const sockets = createSockets({ graphql, authenticate, onRevoked: watch.onRevoked, logger, ...stalled });
   const server = createHttpServer({
     guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: ['https://console.example'] }),

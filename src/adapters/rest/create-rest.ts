@@ -1,3 +1,4 @@
+import type { Chat } from '../../domains/chat/types.ts';
 import type { Graphql } from '../graphql/create-graphql.ts';
 import { createExecutor } from '../graphql/executor.ts';
 import type { ExchangeHandler } from '../http/exchange.ts';
@@ -12,6 +13,8 @@ import { apiVersions, type ApiVersions } from './versions.ts';
 export type RestOptions = {
   /** Runs the operation documents. */
   graphql: Pick<Graphql, 'execute' | 'subscribe'>;
+  /** For files, which are sent piece by piece. */
+  chat: Pick<Chat, 'export'>;
   /** Tells a stream that its key stopped being good. */
   onRevoked: OnRevoked;
   /** Of the service, for the OpenAPI document. */
@@ -24,10 +27,10 @@ export type RestOptions = {
 export type Rest = { handler: ExchangeHandler; http: readonly HttpMount[] };
 
 /** The documented routes below `/api`, and the files of their documentation page. */
-export function createRest({ graphql, onRevoked, version, versions = apiVersions, stalledMsMax }: RestOptions): Rest {
+export function createRest({ graphql, chat, onRevoked, version, versions = apiVersions, stalledMsMax }: RestOptions): Rest {
   let document: Record<string, unknown> | undefined;
   const openApi = openApiRoute(() => (document ??= describeRest(version)));
-  const handler = createRestHandler({ routes: [...restRoutes, openApi], versions, executor: createExecutor(graphql), onRevoked, stalledMsMax });
+  const handler = createRestHandler({ chat, routes: [...restRoutes, openApi], versions, executor: createExecutor(graphql), onRevoked, stalledMsMax });
   return {
     handler,
     http: [

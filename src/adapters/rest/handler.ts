@@ -1,5 +1,6 @@
+import type { Chat } from '../../domains/chat/types.ts';
 import { AppError, isAppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
-import type { Principal } from '../../shared/principal.ts';
+import { hasRole, type Principal } from '../../shared/principal.ts';
 import type { Executor } from '../graphql/executor.ts';
 import { discardBody, readJsonObject } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
@@ -14,7 +15,7 @@ import { createMatcher, type Match } from './matcher.ts';
 import type { Answer, RestRoute } from './route.ts';
 import { currentVersion, parseVersion, versionHeaders, type ApiVersions } from './versions.ts';
 
-export type RestHandlerOptions = { routes: readonly RestRoute[]; versions: ApiVersions; executor: Executor; onRevoked: OnRevoked; stalledMsMax?: number | undefined };
+export type RestHandlerOptions = { chat: Pick<Chat, 'export'>; routes: readonly RestRoute[]; versions: ApiVersions; executor: Executor; onRevoked: OnRevoked; stalledMsMax?: number | undefined };
 
 const docsPath = /^\/api(?:\/v(\d+))?\/docs\/?$/;
 
@@ -62,6 +63,10 @@ async function call(match: Match<RestRoute>, exchange: Exchange, options: RestHa
       exchange,
       execute: executor.execute(caller),
       subscribe: executor.subscribe(caller),
+      exportSession: async (sessionId, format) => {
+        if (!hasRole(principal, 'USER')) throw new AppError('FORBIDDEN', 'This needs a key with the role USER.');
+        return await options.chat.export(sessionId, format, principal, signal);
+      },
       openStream: (headers) => {
         onRevoked(principal, responseSignal(res), () => res.destroy());
         return openEventStream(exchange, { headers, stalledMsMax: options.stalledMsMax });

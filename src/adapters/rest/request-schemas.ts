@@ -3,6 +3,7 @@
  * both interfaces refuse the same things in the same words.
  */
 import * as z from 'zod';
+import { exportFormats } from '../../domains/chat/types.ts';
 
 /** One answer for each; more at once is no comparison any more. */
 export const deploymentsMax = 10;
@@ -92,4 +93,4 @@ export const sendMessageBody = z.strictObject({
   stream: z.boolean().optional().describe('Answers as text/event-stream.'),
 });
 
-export const exportBody = z.strictObject({ format: z.enum(['json', 'markdown']) });
+export const exportBody = z.strictObject({ format: z.enum(exportFormats) });

@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import type { ExportedSession, ExportFormat } from '../../domains/chat/types.ts';
 import { AppError, type ErrorCode } from '../../shared/errors.ts';
 import type { Executor } from '../graphql/executor.ts';
 import type { EventStream } from '../http/event-stream.ts';
@@ -13,6 +14,8 @@ export type Call<Query, Body> = {
   /** Runs an operation document for the caller; throws the AppError of whatever went wrong. */
   execute: ReturnType<Executor['execute']>;
   subscribe: ReturnType<Executor['subscribe']>;
+  /** A session as a file, piece by piece: one text of a GraphQL answer would have to be held as a whole. */
+  exportSession: (sessionId: string, format: ExportFormat) => Promise<ExportedSession>;
   /** Answers as server-sent events from here on; errors are thrown before. Ends when the key stops being good. */
   openStream: (headers?: Readonly<Record<string, string>>) => EventStream;
 };

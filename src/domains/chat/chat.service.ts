@@ -4,7 +4,7 @@ import type { Sessions } from './sessions.ts';
 import type { Turns } from './turns.ts';
 import type { Chat } from './types.ts';
 
-export type ChatServiceDeps = { sessions: Sessions; history: History; turns: Turns; answers: Answers; exportSession: Chat['export'] };
+export type ChatServiceDeps = { sessions: Sessions; history: History; turns: Turns; answers: Answers; exportSession: Chat['export']; importSessions: Chat['import'] };
 
 /** All use cases of chat under one name; each is told where it is done. */
 export class ChatService implements Chat {
@@ -25,8 +25,9 @@ export class ChatService implements Chat {
   readonly waitForEnd: Chat['waitForEnd'];
   readonly watchSession: Chat['watchSession'];
   readonly export: Chat['export'];
+  readonly import: Chat['import'];
 
-  constructor({ sessions, history, turns, answers, exportSession }: ChatServiceDeps) {
+  constructor({ sessions, history, turns, answers, exportSession, importSessions }: ChatServiceDeps) {
     this.createSession = sessions.createSession.bind(sessions);
     this.updateSession = sessions.updateSession.bind(sessions);
     this.deleteSession = sessions.deleteSession.bind(sessions);
@@ -44,5 +45,6 @@ export class ChatService implements Chat {
     this.waitForEnd = answers.waitForEnd.bind(answers);
     this.watchSession = answers.watchSession.bind(answers);
     this.export = exportSession;
+    this.import = importSessions;
   }
 }

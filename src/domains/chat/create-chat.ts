@@ -8,6 +8,7 @@ import type { Deployments } from '../deployments/types.ts';
 import { Answerers } from './answerers.ts';
 import { Answers, interruptOrphans } from './answers.ts';
 import { createExport } from './export/export-session.ts';
+import { createImport } from './import/import-sessions.ts';
 import { ChatService } from './chat.service.ts';
 import { Generations } from './generation/generations.ts';
 import { HistoryRepository } from './generation/history.repository.ts';
@@ -60,6 +61,7 @@ export function createChat(deps: ChatDeps): ChatModule {
     turns: new Turns({ em, sessions: sessionRows, messages, answerers, generations, events, clock, instanceId }),
     answers: new Answers({ messages, sessions, generations, tokenStream, events, clock }),
     exportSession: createExport({ sessions: sessionRows, messages, clock }),
+    importSessions: createImport({ em, deployments, events, clock }),
   });
   const relays = createRelays({ em, http, messages, tokenStream, events, clock, logger, limits, instanceId, deployments, generations, sessions: sessionRows });
   const start = async (): Promise<void> => {

@@ -30,6 +30,10 @@ export class MessageRepository {
     return await this.#em.fork().findOne(ChatMessage, { id, owner });
   }
 
+  async findMany(ids: readonly string[], owner: string): Promise<ChatMessage[]> {
+    return await this.#em.fork().find(ChatMessage, { id: { $in: [...ids] }, owner });
+  }
+
   async findWithPieces(id: string, owner: string): Promise<ChatMessage | null> {
     return await this.#em.fork().findOne(ChatMessage, { id, owner }, { populate: ['pieceLengths'] });
   }

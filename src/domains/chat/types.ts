@@ -95,8 +95,14 @@ export type ChatStreamEvent =
       error: StoredError | null;
     };
 
-export const exportFormats = ['json', 'markdown'] as const;
+export const exportFormats = ['json', 'markdown', 'jsonl', 'html', 'text'] as const;
 export type ExportFormat = (typeof exportFormats)[number];
+/** Sessions that were made of a file of this service, of Open WebUI or of ChatGPT. */
+export type ImportedSessions = {
+  sessions: readonly ChatSessionView[];
+  /** Conversations of the file that hold no message, or that are more than one call takes. */
+  skippedCount: number;
+};
 export type ExportedSession = { fileName: string; contentType: string; chunks: AsyncIterable<string> };
 
 /**
@@ -136,5 +142,10 @@ export type Chat = {
   waitForEnd(messageId: string, principal: Principal, signal: AbortSignal): Promise<ChatMessageView>;
   /** The session and its newest messages, again after each change. */
   watchSession(id: string, principal: Principal, signal: AbortSignal): AsyncIterable<{ session: ChatSessionView; message: ChatMessageView | null }>;
+  /**
+   * Stores the conversations of `content` as new sessions of the caller, all or none. Throws VALIDATION_FAILED for what is no
+   * such file, PAYLOAD_TOO_LARGE.
+   */
+  import(content: string, principal: Principal, signal: AbortSignal): Promise<ImportedSessions>;
   export(sessionId: string, format: ExportFormat, principal: Principal, signal: AbortSignal): Promise<ExportedSession>;
 };

@@ -91,4 +91,43 @@ describe('an export', () => {
     await world.chat.deleteSession(sessionId, anna, never);
     await expect(collect({ [Symbol.asyncIterator]: () => iterator })).rejects.toMatchObject({ code: 'CHAT_SESSION_NOT_FOUND' });
   });
+
+  it('as lines for fine-tuning has one conversation for each branch that ends in a complete answer', async () => {
+    const sessionId = await makeSession('Training');
+    world.server.script({ tokens: ['A1'] }, { tokens: ['A2'] }, { tokens: ['B1'] }, { tokens: ['no'], cutAfter: 1 });
+    const { answer } = await ask(world, { sessionId, message: 'Q1' }, anna);
+    const again = await world.chat.regenerate(answer.id, undefined, anna, never);
+    await world.chat.waitForEnd(again.answers[0]!.id, anna, never);
+    await ask(world, { sessionId, message: 'Q2 "quoted"\n🙂' }, anna);
+    await ask(world, { sessionId, message: 'Q3' }, anna);
+    const { text, fileName, contentType } = await read(sessionId, 'jsonl');
+    expect([fileName.endsWith('.jsonl'), contentType]).toEqual([true, 'application/jsonl; charset=utf-8']);
+    const lines = text.trimEnd().split('\n').map((line) => (JSON.parse(line) as { messages: { role: string; content: string }[] }).messages);
+    expect(lines.map((messages) => messages.map(({ role, content }) => `${role[0]}:${content}`))).toEqual([
+      ['s:Be brief.', 'u:Q1', 'a:A1'],
+      ['s:Be brief.', 'u:Q1', 'a:A2', 'u:Q2 "quoted"\n🙂', 'a:B1'],
+    ]);
+  });
+
+  it('as HTML is one page that runs and loads nothing, whatever the messages hold', async () => {
+    const sessionId = await makeSession('</title><script>alert(1)</script>');
+    world.server.script({ tokens: ['</pre><img src=x onerror=alert(1)>', ' & "quotes"\u001b[31m'] });
+    await ask(world, { sessionId, message: '<iframe srcdoc="x">' }, anna);
+    const { text, fileName, contentType } = await read(sessionId, 'html');
+    expect([fileName.endsWith('.html'), contentType]).toEqual([true, 'text/html; charset=utf-8']);
+    expect(text).not.toMatch(/<(script|img|iframe)|\u001b/);
+    expect(text.match(/<title>/g)).toHaveLength(1);
+    expect(text).toContain("default-src 'none'");
+    expect(text).toContain('&lt;/pre&gt;&lt;img src=x onerror=alert(1)&gt; &amp; &quot;quotes&quot;');
+    expect(text.endsWith('</html>\n')).toBe(true);
+  });
+
+  it('as text reads like the conversation and steers no terminal', async () => {
+    const sessionId = await makeSession('Plain');
+    world.server.script({ tokens: ['red \u001b[31m and \u202e turned'] });
+    await ask(world, { sessionId, message: 'Hi' }, anna);
+    const { text, fileName } = await read(sessionId, 'text');
+    expect(fileName.endsWith('.txt')).toBe(true);
+    expect(text).toMatch(/1\. User, .*\n\nHi\n[\s\S]*2\. Assistant \(huggingface:org\/model\), .*\n\nred \[31m and {2}turned\n/);
+  });
 });

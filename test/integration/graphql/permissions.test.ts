@@ -18,7 +18,7 @@ const needed: Record<string, Role> = {
       'startDeployment', 'stopDeployment', 'restartDeployment', 'updateDeployment', 'deleteDeployment'].map((name) => [`mutation ${name}`, 'OPERATOR']),
   ),
   ...Object.fromEntries(
-    ['createChatSession', 'updateChatSession', 'deleteChatSession', 'sendChatMessage', 'regenerateChatMessage', 'editChatMessage', 'stopChatMessage', 'exportChatSession'].map((name) => [`mutation ${name}`, 'USER']),
+    ['createChatSession', 'updateChatSession', 'deleteChatSession', 'sendChatMessage', 'regenerateChatMessage', 'editChatMessage', 'stopChatMessage', 'exportChatSession', 'importChatSession'].map((name) => [`mutation ${name}`, 'USER']),
   ),
   ...Object.fromEntries(['createApiKey', 'revokeApiKey', 'rotateApiKey'].map((name) => [`mutation ${name}`, 'ADMIN'])),
   ...Object.fromEntries(

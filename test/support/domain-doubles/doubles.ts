@@ -184,6 +184,7 @@ function chatOf(world: World): Chat {
     async *watchSession(id, principal) {
       yield { session: await getSession(id, principal), message: null };
     },
+    import: async () => ({ sessions: [], skippedCount: 0 }),
     export: async (sessionId, format, principal) => {
       await getSession(sessionId, principal);
       return { fileName: `chat.${format}`, contentType: 'text/plain', chunks: (async function* () { yield 'one'; yield 'two'; })() };

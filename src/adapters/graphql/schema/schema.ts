@@ -9,6 +9,7 @@ import './downloads/limits.ts';
 import './deployments/queries.ts';
 import './deployments/mutations.ts';
 import './chat/queries.ts';
+import './chat/import.ts';
 import './chat/mutations.ts';
 import './system/queries.ts';
 import './access/api-keys.ts';

@@ -3,14 +3,14 @@ import {
   ChatHistoryDocument,
   CreateChatSessionDocument,
   DeleteChatSessionDocument,
-  ExportChatSessionDocument,
   SendChatMessageDocument,
 } from '../../../../schema/generated/graphql.ts';
 import { validationFailed } from '../../../shared/errors.ts';
+import { sendFile } from '../../http/send-file.ts';
 import { toParameters } from '../chat-parameters.ts';
 import { contentDisposition } from '../content-disposition.ts';
 import { pageQuery } from '../input.ts';
-import { chatView, toEnum, toList } from '../../../shared/json-view.ts';
+import { chatView, toList } from '../../../shared/json-view.ts';
 import { createSessionBody, exportBody, sendMessageBody } from '../request-schemas.ts';
 import { chatStreamObject, listOf, message, sentAnswer, sessionAnswer } from '../response-schemas.ts';
 import { defineRoute, found, idempotencyHeader, idempotencyKeyOf, payloadOf, type RestRoute } from '../route.ts';
@@ -112,14 +112,11 @@ const exportSession = defineRoute({
   body: exportBody,
   statuses: [200],
   response: z.string(),
-  contentTypes: ['application/json', 'text/markdown'],
+  contentTypes: ['application/json', 'text/markdown', 'application/jsonl', 'text/html', 'text/plain'],
   errors: ['CHAT_SESSION_NOT_FOUND'],
-  async handle({ params: { session_id: sessionId = '' }, body, exchange: { res }, execute }) {
-    const { exportChatSession } = await execute(ExportChatSessionDocument, { input: { sessionId, format: toEnum(body.format) } });
-    const { fileName, contentType, content } = payloadOf(exportChatSession, 'ExportChatSessionPayload');
-    const bytes = Buffer.from(content, 'utf8');
-    res.writeHead(200, { 'content-type': contentType, 'content-length': bytes.byteLength, 'content-disposition': contentDisposition(fileName), 'cache-control': 'no-store' });
-    res.end(bytes);
+  async handle({ params: { session_id: sessionId = '' }, body, exchange, exportSession: open }) {
+    const { fileName, contentType, chunks } = await open(sessionId, body.format);
+    await sendFile(exchange, { 'content-type': contentType, 'content-disposition': contentDisposition(fileName) }, chunks);
     return { streamed: true };
   },
 });

@@ -7,8 +7,11 @@ import type { MessageRepository } from '../message.repository.ts';
 import type { SessionRepository } from '../session.repository.ts';
 import type { Chat, ExportedSession, ExportFormat } from '../types.ts';
 import type { ExportSource } from './export-source.ts';
+import { writeHtml } from './html.ts';
 import { writeJson } from './json.ts';
+import { writeJsonl } from './jsonl.ts';
 import { writeMarkdown } from './markdown.ts';
+import { writeText } from './text.ts';
 
 export type ExportDeps = { sessions: SessionRepository; messages: MessageRepository; clock: Clock };
 
@@ -19,6 +22,9 @@ const nameLengthMax = 60;
 const formats: Readonly<Record<ExportFormat, { extension: string; contentType: string; write: (source: ExportSource) => AsyncIterable<string> }>> = {
   json: { extension: 'json', contentType: 'application/json; charset=utf-8', write: writeJson },
   markdown: { extension: 'md', contentType: 'text/markdown; charset=utf-8', write: writeMarkdown },
+  jsonl: { extension: 'jsonl', contentType: 'application/jsonl; charset=utf-8', write: writeJsonl },
+  html: { extension: 'html', contentType: 'text/html; charset=utf-8', write: writeHtml },
+  text: { extension: 'txt', contentType: 'text/plain; charset=utf-8', write: writeText },
 };
 
 export function createExport({ sessions, messages, clock }: ExportDeps): Chat['export'] {
@@ -29,8 +35,12 @@ export function createExport({ sessions, messages, clock }: ExportDeps): Chat['e
     // What comes later is not part of it: the export of a busy session ends, too.
     const newest = await messages.newest(session.id, principal.owner);
     const { extension, contentType, write } = formats[format];
-    const rows = newest ? readAll(messages, newest, signal) : none();
-    const chunks = write({ session, messages: rows, exportedAt: clock.now() });
+    const chunks = write({
+      session,
+      messages: () => (newest ? readAll(messages, newest, signal) : none()),
+      findMany: (ids) => messages.findMany(ids, principal.owner),
+      exportedAt: clock.now(),
+    });
     return { fileName: `${fileNameOf(session)}.${extension}`, contentType, chunks };
   };
 }

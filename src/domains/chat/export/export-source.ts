@@ -1,4 +1,11 @@
 import type { ChatMessage, ChatSession } from '../chat.entity.ts';
 
-/** What a format is made from: messages come oldest first, once, and are not kept. */
-export type ExportSource = { session: ChatSession; messages: AsyncIterable<ChatMessage>; exportedAt: Date };
+/** What a format is made from. */
+export type ExportSource = {
+  session: ChatSession;
+  /** Oldest first, read from the database as it goes; each call reads them anew. */
+  messages: () => AsyncIterable<ChatMessage>;
+  /** Some of them, in any order. */
+  findMany: (ids: readonly string[]) => Promise<readonly ChatMessage[]>;
+  exportedAt: Date;
+};

@@ -1,16 +1,14 @@
 import type { ChatMessage, ChatSession } from '../chat.entity.ts';
+import { ownFormat, ownVersion } from '../import/own-format.ts';
 import type { ChatParameters } from '../types.ts';
 import type { ExportSource } from './export-source.ts';
 
-/** Raised when a reader of an older file would misread a newer one; new fields alone do not raise it. */
-const schemaVersion = 1;
-
 /** One JSON document, written message by message; its end is only there when all of it is. */
 export async function* writeJson({ session, messages, exportedAt }: ExportSource): AsyncGenerator<string> {
-  const head = { format: 'llm-manager.chat', version: schemaVersion, exported_at: exportedAt.toISOString(), session: toSession(session) };
+  const head = { format: ownFormat, version: ownVersion, exported_at: exportedAt.toISOString(), session: toSession(session) };
   yield `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "messages": [`;
   let separator = '\n    ';
-  for await (const message of messages) {
+  for await (const message of messages()) {
     yield `${separator}${JSON.stringify(toMessage(message))}`;
     separator = ',\n    ';
   }

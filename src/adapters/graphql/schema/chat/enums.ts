@@ -24,7 +24,13 @@ export const ChatStreamEventType = enumOf<ChatStreamEvent['type']>('ChatStreamEv
   end: 'The answer has ended.',
 });
 
-export const ExportFormat = enumOf<Format>('ExportFormat', 'Form of an exported session.', { json: 'Everything, for programs.', markdown: 'The text, for people.' });
+export const ExportFormat = enumOf<Format>('ExportFormat', 'Form of an exported session.', {
+  json: 'Everything, for programs; `importChatSession` reads it.',
+  markdown: 'The text, for people.',
+  jsonl: "OpenAI's lines for fine-tuning: one conversation a line, from the system prompt to a complete answer.",
+  html: 'One page that a browser shows offline.',
+  text: 'Plain text.',
+});
 
 export const ResponseFormatType = enumOf<'text' | 'json_object' | 'json_schema'>('ResponseFormatType', 'Form of an answer.', {
   text: 'Free text.',

@@ -1,0 +1,97 @@
+import * as z from 'zod';
+import { errorCodes, validationFailed } from '../../../shared/errors.ts';
+import { parametersSchema } from '../parameters.ts';
+import type { ChatParameters } from '../types.ts';
+import type { Conversation } from './conversation.ts';
+
+export const ownFormat = 'llm-manager.chat';
+/** Raised when a reader of an older file would misread a newer one; new fields alone do not raise it. */
+export const ownVersion = 1;
+
+const count = z.int().min(0);
+const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
+const snakeParameters = z.record(z.string(), z.unknown()).transform(toParameters);
+
+const message = z.object({
+  message_id: z.string(),
+  parent_id: z.string().nullable(),
+  role: z.enum(['user', 'assistant']),
+  content: z.string(),
+  deployment_id: z.string().nullish(),
+  model_id: z.string().nullish(),
+  status: z.enum(['streaming', 'completed', 'stopped', 'interrupted', 'failed']),
+  parameters: snakeParameters.optional(),
+  usage: z.object({ prompt_tokens: count.nullable(), completion_tokens: count, time_to_first_token_ms: z.number().min(0).nullable(), tokens_per_second: z.number().min(0).nullable() }).nullish(),
+  finish_reason: z.enum(['stop', 'length', 'stopped', 'error']).nullish(),
+  error: z.object({ code: z.enum(errorCodes), message: z.string().max(2_000) }).nullish(),
+  created_at: time,
+  finished_at: time.nullish(),
+});
+
+const file = z.object({
+  format: z.literal(ownFormat),
+  version: z.int(),
+  session: z.object({
+    title: z.string(),
+    system_prompt: z.string().nullish(),
+    parameters: snakeParameters.optional(),
+    deployment_ids: z.array(z.string()).max(64).optional(),
+    created_at: time.optional(),
+  }),
+  messages: z.array(message),
+});
+
+export function isOwnFormat(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'format' in value && value.format === ownFormat;
+}
+
+export function readOwnFormat(value: unknown): Conversation[] {
+  const parsed = file.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw validationFailed([{ field: 'content', message: `is no export that can be read: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}` }]);
+  }
+  const { version, session, messages } = parsed.data;
+  if (version > ownVersion) throw validationFailed([{ field: 'content', message: `was written by a newer version (format ${version}, this service reads ${ownVersion})` }]);
+  return [
+    {
+      title: session.title,
+      systemPrompt: session.system_prompt ?? null,
+      parameters: session.parameters ?? {},
+      deploymentIds: session.deployment_ids ?? [],
+      createdAt: session.created_at ?? null,
+      messages: messages.map((row) => ({
+        key: row.message_id,
+        parentKey: row.parent_id,
+        role: row.role,
+        content: row.content,
+        deploymentId: row.deployment_id ?? null,
+        modelId: row.model_id ?? null,
+        // Its maker cannot go on with it.
+        status: row.status === 'streaming' ? 'interrupted' : row.status,
+        parameters: row.parameters ?? {},
+        usage: row.usage
+          ? { promptTokens: row.usage.prompt_tokens, completionTokens: row.usage.completion_tokens, timeToFirstTokenMs: row.usage.time_to_first_token_ms, tokensPerSecond: row.usage.tokens_per_second }
+          : null,
+        finishReason: row.finish_reason ?? null,
+        error: row.error ?? null,
+        createdAt: row.created_at,
+        finishedAt: row.finished_at ?? null,
+      })),
+    },
+  ];
+}
+
+/** Those that are known and in range; a file of elsewhere may hold others. */
+function toParameters(given: Readonly<Record<string, unknown>>): ChatParameters {
+  const { top_p: topP, top_k: topK, max_tokens: maxTokens, presence_penalty: presencePenalty, frequency_penalty: frequencyPenalty, repeat_penalty: repeatPenalty } = given;
+  const { temperature, stop, seed } = given;
+  const all = { temperature, topP, topK, maxTokens, stop, seed, presencePenalty, frequencyPenalty, repeatPenalty, responseFormat: toFormat(given['response_format']) };
+  const entries = Object.entries(all).filter(([name, value]) => value !== undefined && value !== null && parametersSchema.safeParse({ [name]: value }).success);
+  return Object.fromEntries(entries);
+}
+
+function toFormat(format: unknown): unknown {
+  if (typeof format !== 'object' || format === null || !('json_schema' in format) || !('type' in format)) return format;
+  return { type: format.type, jsonSchema: format.json_schema };
+}
