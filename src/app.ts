@@ -1,5 +1,4 @@
 /** The composition root: the only file that constructs. What is created first ends last. */
-import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { createHttpServer, type HttpServer } from './adapters/server.ts';
 import { createGuard } from './adapters/http/guard.ts';
@@ -23,16 +22,15 @@ import { createOllamaRuntime } from './domains/deployments/runtimes/ollama/ollam
 import { createRemoteRuntime } from './domains/deployments/runtimes/remote/remote.runtime.ts';
 import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
-import { createMemoryCache } from './infrastructure/cache/bento-cache.ts';
 import type { Config } from './infrastructure/config/config.ts';
 import { lockDataFolder, makePrivateFolder, prepareDataFolder, type DataFolder } from './infrastructure/data-folder/data-folder.ts';
 import { readAdminKey, removeServerFile, writeAdminKey, writeServerFile } from './infrastructure/data-folder/folder-files.ts';
 import { openDatabase, type Database } from './infrastructure/database/database.ts';
-import { InProcessEventBus } from './infrastructure/events/in-process-event-bus.ts';
-import { MemoryTokenStream } from './infrastructure/events/memory-token-stream.ts';
+import { openLive } from './infrastructure/events/open-live.ts';
 import { createOutgoingHttp } from './infrastructure/http/outgoing-http.ts';
 import { createStreamingHttp } from './infrastructure/http/streaming-http.ts';
 import { PgBossQueue } from './infrastructure/jobs/pg-boss-queue.ts';
+import { InstanceRegistry } from './infrastructure/instances/instance-registry.ts';
 import { keepHouse } from './infrastructure/lifecycle/housekeeping.ts';
 import { describeListenFault, reachableUrl } from './infrastructure/lifecycle/own-address.ts';
 import { Runner } from './infrastructure/lifecycle/runner.ts';
@@ -94,6 +92,7 @@ async function start(options: AppOptions, runner: Runner, signal: AbortSignal): 
   await rooms.deployments.start(signal);
   runner.defer('deployments', (deadline) => rooms.deployments.stop(deadline));
   await rooms.downloads.start();
+  base.instances.watch();
   startHousekeeping(options, base, runner);
   const { host, port } = options.config.server;
   const address = await server.listen(host, port).catch((error: unknown) => {
@@ -134,19 +133,19 @@ async function openFoundation({ config, logger, version }: AppOptions, runner: R
   if (path.dirname(config.data.modelsDir) === folder.path) await makePrivateFolder(config.data.modelsDir);
   const database = await openDatabase({ config: config.database, dataDir: folder.path, logger }, signal);
   runner.defer('database', (deadline) => database.stop(deadline));
-  const cache = createMemoryCache(systemClock);
-  runner.defer('cache', () => cache.close());
+  const instances = await InstanceRegistry.register({ em: database.orm.em, clock: systemClock, logger: logger.child({ room: 'instances' }), isSole: isSoleWorker(database) });
+  runner.defer('instance', () => instances.stop());
+  const { installationId, self } = instances;
+  const live = await openLive({ config: config.redis, clock: systemClock, logger, instanceId: self.id, installationId }, signal);
+  runner.defer('live events', (deadline) => live.close(deadline));
   const http = createOutgoingHttp({ userAgent: userAgentOf(version) });
   runner.defer('outgoing HTTP', () => http.close());
   const inference = createStreamingHttp();
   runner.defer('inference HTTP', () => inference.close());
-  const events = new InProcessEventBus({ clock: systemClock });
-  runner.defer('events', () => events.close());
-  const tokenStream = new MemoryTokenStream({ clock: systemClock });
   const jobs = new PgBossQueue({ database: database.access, logger, soleWorker: isSoleWorker(database) });
   runner.defer('jobs', (deadline) => jobs.stop(deadline));
   const metrics: Metrics = createMetrics(version);
-  return { folder, database, cache, http: http.request, inference: inference.request, inferenceFetch: inference.fetch, events, tokenStream, jobs, metrics, startedAt: new Date() };
+  return { folder, database, instances, live, events: live.events, tokenStream: live.tokenStream, cache: live.cache, http: http.request, inference: inference.request, inferenceFetch: inference.fetch, jobs, metrics, startedAt: new Date() };
 }
 
 type Rooms = { access: AccessModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom };
@@ -203,7 +202,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     machineMemory: system.machineMemory,
     config: { onStop: config.deployments.onStop },
   });
-  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, instanceId: randomUUID(), http: inference });
+  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, instances: base.instances, http: inference });
   return { access, catalog, downloads, deployments, chat, system };
 }
 
@@ -247,7 +246,7 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
       version,
       startedAt: base.startedAt,
       database: base.database.kind,
-      events: 'in process',
+      events: base.live.kind,
       platform: `${process.platform}-${process.arch}`,
       nodeVersion: process.version,
     }),
@@ -261,7 +260,7 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
     guard: createGuard({ host, publicUrls, allowedOrigins }),
     authenticate,
     http: [
-      { prefix: '/ready', handle: createReadinessHandler({ database: (signal) => base.database.ping(signal) }) },
+      { prefix: '/ready', handle: createReadinessHandler({ needed: { database: (signal) => base.database.ping(signal) }, useful: base.live.ping ? { events: base.live.ping } : {} }) },
       { prefix: '/metrics', handle: createMetricsHandler(base.metrics.render) },
       ...graphql.http,
       ...rest.http,

@@ -26,7 +26,6 @@ function banner({ url, dataDir, adminKeyFile, databaseKind }: StartedApp): strin
 /** Accepted from the first version on, so that a configuration for a later one starts; but never silently. */
 function warnOfUnused(config: Config, logger: Logger): void {
   const unused = [
-    ...(config.redis.kind === 'redis' ? ['REDIS_URL'] : []),
     ...(config.plugins.length > 0 ? ['LLM_MANAGER_PLUGINS'] : []),
     ...(config.downloads.clamd ? ['LLM_MANAGER_CLAMD'] : []),
     ...(config.deployments.llamaServer.kind === 'path' ? ['LLM_MANAGER_LLAMA_SERVER'] : []),

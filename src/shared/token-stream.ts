@@ -13,10 +13,19 @@ export type StreamEnd = {
 export type StreamEntry = StreamPiece | StreamEnd;
 
 export type TokenStream = {
+  /** Readers of other processes get what is appended here. */
+  readonly isShared: boolean;
   /** Appends one piece and returns its index. Pieces of one message are appended by one writer, in order. */
   append(messageId: string, text: string): Promise<number>;
   /** Marks the end; readers get it after the last piece and are done. The stream stays readable for a while. */
   end(messageId: string, outcome: StreamEnd['outcome']): Promise<void>;
+  /**
+   * Marks the end of a stream whose writer is gone, for those who still wait for it; does nothing where there is none
+   * or where it has ended.
+   */
+  abandon(messageId: string, outcome: StreamEnd['outcome']): Promise<void>;
+  /** The pieces that are held now, from the first one on; null without a stream. */
+  pieces(messageId: string): Promise<readonly string[] | null>;
   /** True while the stream can be read from position 0 (live, or ended a short while ago). */
   has(messageId: string): Promise<boolean>;
   /**

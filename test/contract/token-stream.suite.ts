@@ -91,6 +91,21 @@ export function describeTokenStream(name: string, create: () => Promise<TokenStr
       expect(await readAll(stream.read(message, -1, never))).toEqual(['0:mine', 'end 0 {}']);
     });
 
+    it('gives those who wait for an abandoned stream its end after the last piece, and leaves an ended one as it is', async () => {
+      for (const text of ['a', 'b']) await stream.append(message, text);
+      expect(await stream.pieces(message)).toEqual(['a', 'b']);
+      const reading = readAll(stream.read(message, -1, never));
+      await stream.abandon(message, { status: 'interrupted' });
+      expect(await reading).toEqual(['0:a', '1:b', 'end 1 {"status":"interrupted"}']);
+      await stream.abandon(message, { status: 'later' });
+      expect(await readAll(stream.read(message, -1, never))).toEqual(['0:a', '1:b', 'end 1 {"status":"interrupted"}']);
+    });
+
+    it('makes no stream of what is abandoned without one', async () => {
+      await stream.abandon(message, { status: 'interrupted' });
+      expect([await stream.has(message), await stream.pieces(message)]).toEqual([false, null]);
+    });
+
     it('refuses pieces after the end', async () => {
       await stream.end(message, {});
       await expect((async () => stream.append(message, 'late'))()).rejects.toThrow('has ended');

@@ -161,13 +161,21 @@ describe('a start', () => {
     }
   }, 60_000);
 
-  it('with a database that does not answer names the setting, not the password', async () => {
+  it.each([
+    ['a database', 'DATABASE_URL', 'postgresql', '/db'],
+    ['a Redis', 'REDIS_URL', 'redis', ''],
+  ])('with %s that does not answer waits, says so in one line without the password, and ends with 0 when told to', async (_what, name, scheme, path) => {
     const { server, port } = await listenLocally();
-    const { code, said } = await failedStart({ DATABASE_URL: `postgresql://user:hunter2@127.0.0.1:${port}/db` });
+    const { child, output } = spawnService({ dataDir: folder.path, env: { [name]: `${scheme}://user:hunter2@127.0.0.1:${port}${path}` } });
+    const closed = once(child, 'close');
+    const line = `at 127.0.0.1:${port}${path} (${name}) cannot be reached; waiting for it`;
+    await eventually('the line', () => output().includes(line), 30_000);
+    child.kill('SIGTERM');
+    expect(await closed).toEqual([0, null]);
     server.close();
-    expect(code).toBe(1);
-    expect(said).toContain(`DATABASE_URL: the database at 127.0.0.1:${port}/db cannot be used`);
-    expect(said).not.toContain('hunter2');
+    expect(output().split(line)).toHaveLength(2);
+    expect(output()).not.toContain('hunter2');
+    await expectNothingLeft(folder.path);
   }, 60_000);
 
   it('with wrong settings exits with 2 and one line for each, the nearest name, and no secret', async () => {

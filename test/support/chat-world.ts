@@ -7,9 +7,11 @@ import { MemoryTokenStream } from '../../src/infrastructure/events/memory-token-
 import { createStreamingHttp } from '../../src/infrastructure/http/streaming-http.ts';
 import { AppError } from '../../src/shared/errors.ts';
 import { newId } from '../../src/shared/ids.ts';
+import type { Instances } from '../../src/shared/instances.ts';
 import type { Principal } from '../../src/shared/principal.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { startCompletionsServer, type CompletionsServer } from './completions-server.ts';
+import { Society } from './instances.ts';
 import { silentLogger } from './silent-logger.ts';
 
 export const never: AbortSignal = new AbortController().signal;
@@ -28,11 +30,14 @@ export type ChatWorld = {
   server: CompletionsServer;
   events: InProcessEventBus;
   tokenStream: MemoryTokenStream;
+  /** All service processes of this world. */
+  society: Society;
+  instances: Instances;
   deployment: FakeDeployment;
   deployments(): DeploymentView[];
   addDeployment(change?: Partial<DeploymentView>, target?: Partial<InferenceTarget>): FakeDeployment;
   /** A further service process on the same database, with a stream and events of its own. */
-  another(change?: Partial<ChatDeps>): { chat: Chat; module: ChatModule; tokenStream: MemoryTokenStream };
+  another(change?: Partial<ChatDeps>): { chat: Chat; module: ChatModule; tokenStream: MemoryTokenStream; instances: Instances };
   close(): Promise<void>;
 };
 
@@ -44,15 +49,16 @@ export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<C
   const modules: ChatModule[] = [];
   const buses: InProcessEventBus[] = [];
   const streams: MemoryTokenStream[] = [];
+  const society = new Society();
   const another = (own: Partial<ChatDeps> = {}) => {
     const events = new InProcessEventBus({ clock: systemClock });
     const tokenStream = new MemoryTokenStream({ clock: systemClock });
-    const deps: ChatDeps = { em: database.orm.em, deployments: deploymentsOf(deployments), tokenStream, events, clock: systemClock, logger: silentLogger, instanceId: newId(), http: http.request };
+    const deps: ChatDeps = { em: database.orm.em, deployments: deploymentsOf(deployments), tokenStream, events, clock: systemClock, logger: silentLogger, instances: society.join(), http: http.request };
     const module = createChat({ ...deps, ...own });
     modules.push(module);
     buses.push(events);
     streams.push(tokenStream);
-    return { chat: module.chat, module, tokenStream, events };
+    return { chat: module.chat, module, tokenStream, events, instances: own.instances ?? deps.instances };
   };
   const addDeployment = (view: Partial<DeploymentView> = {}, target: Partial<InferenceTarget> = {}): FakeDeployment => {
     const deployment = fakeDeployment(server.baseUrl, view, target);
@@ -62,6 +68,7 @@ export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<C
   const first = another(change);
   return {
     ...first,
+    society,
     database,
     server,
     deployment: addDeployment(),

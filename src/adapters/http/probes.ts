@@ -3,7 +3,13 @@ import type { ExchangeHandler } from './exchange.ts';
 import { sendJson } from './error-response.ts';
 
 /** Each rejects when its part does not answer. */
-export type ReadinessChecks = Readonly<Record<string, (signal: AbortSignal) => Promise<void>>>;
+export type Checks = Readonly<Record<string, (signal: AbortSignal) => Promise<void>>>;
+export type ReadinessChecks = {
+  /** Without one of these nothing works. */
+  needed: Checks;
+  /** Without one of these everything works, some of it later. */
+  useful?: Checks;
+};
 
 const checkTimeoutMs = 2_000;
 
@@ -11,24 +17,27 @@ function onlyGet(method: string | undefined): void {
   if (method !== 'GET' && method !== 'HEAD') throw new AppError('METHOD_NOT_ALLOWED', 'This path takes GET.', { details: { allowed: ['GET'] } });
 }
 
-/** `/ready`: 200 when every part answers, else 503; which one does not is told to callers with a key only. */
-export function createReadinessHandler(checks: ReadinessChecks): ExchangeHandler {
+/** `/ready`: 200 when every needed part answers, else 503; which one does not is told to callers with a key only. */
+export function createReadinessHandler({ needed, useful = {} }: ReadinessChecks): ExchangeHandler {
   return async ({ req, res, principal, signal, logger }) => {
     onlyGet(req.method);
     const within = AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]);
-    const results = await Promise.all(
-      Object.entries(checks).map(async ([name, check]) => {
+    const look = async (checks: Checks): Promise<Record<string, 'ok' | 'failed'>> => {
+      const results = Object.entries(checks).map(async ([name, check]) => {
         try {
           await check(within);
           return [name, 'ok'] as const;
         } catch (err) {
-          logger.warn({ err, part: name }, 'not ready');
+          logger.warn({ err, part: name }, 'does not answer');
           return [name, 'failed'] as const;
         }
-      }),
-    );
-    const isReady = results.every(([, state]) => state === 'ok');
-    sendJson(res, isReady ? 200 : 503, { status: isReady ? 'ready' : 'not_ready', ...(principal && { checks: Object.fromEntries(results) }) }, isReady ? {} : { 'retry-after': '2' });
+      });
+      return Object.fromEntries(await Promise.all(results));
+    };
+    const [main, more] = await Promise.all([look(needed), look(useful)]);
+    const isReady = !Object.values(main).includes('failed');
+    const status = isReady ? (Object.values(more).includes('failed') ? 'degraded' : 'ready') : 'not_ready';
+    sendJson(res, isReady ? 200 : 503, { status, ...(principal && { checks: { ...main, ...more } }) }, isReady ? {} : { 'retry-after': '2' });
   };
 }
 

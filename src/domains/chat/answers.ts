@@ -1,6 +1,7 @@
 import { abortable } from '../../shared/async.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
+import type { Instances } from '../../shared/instances.ts';
 import type { Principal } from '../../shared/principal.ts';
 import type { StreamEnd, TokenStream } from '../../shared/token-stream.ts';
 import type { ChatMessage } from './chat.entity.ts';
@@ -121,19 +122,27 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
   }
 }
 
-/** Marks what a process that is gone has left unfinished; returns how many. */
-export async function interruptOrphans({ messages, events, clock }: Pick<AnswersDeps, 'messages' | 'events' | 'clock'>, instanceId: string): Promise<number> {
+/** Marks what processes that are gone have left unfinished; returns how many. */
+export async function interruptOrphans({ messages, events, clock, instances }: OrphanDeps): Promise<number> {
+  const makers = await messages.makersOfUnfinished();
+  const areGone = await Promise.all(makers.map(async (maker) => maker === null || !(await instances.isAlive(maker))));
   let count = 0;
-  for (;;) {
-    const orphans = await messages.orphans(instanceId, orphansAtOnce);
-    for (const { id, sessionId } of orphans) {
-      await messages.end(id, { ...interrupted('The service ended before the answer was complete.'), usage: null }, clock.now());
-      events.publish('chat.session_changed', sessionId, { sessionId, messageId: id });
+  for (const maker of makers.filter((_, place) => areGone[place])) {
+    for (;;) {
+      const orphans = await messages.unfinishedBy(maker, orphansAtOnce);
+      for (const { id, sessionId } of orphans) {
+        const isOurs = await messages.end(id, { ...interrupted('The service ended before the answer was complete.'), usage: null }, clock.now());
+        if (!isOurs) continue;
+        count += 1;
+        events.publish('chat.session_changed', sessionId, { sessionId, messageId: id });
+      }
+      if (orphans.length < orphansAtOnce) break;
     }
-    count += orphans.length;
-    if (orphans.length < orphansAtOnce) return count;
   }
+  return count;
 }
+
+type OrphanDeps = Pick<AnswersDeps, 'messages' | 'events' | 'clock'> & { instances: Pick<Instances, 'isAlive'> };
 
 /** A call, because the compiler does not expect a signal to change its mind. */
 function isLive(signal: AbortSignal): boolean {

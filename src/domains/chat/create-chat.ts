@@ -1,6 +1,7 @@
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
+import type { Instances } from '../../shared/instances.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import type { TokenStream } from '../../shared/token-stream.ts';
@@ -29,8 +30,8 @@ export type ChatDeps = {
   events: EventBus;
   clock: Clock;
   logger: Logger;
-  /** Of this service process; new at each start. */
-  instanceId: string;
+  /** This service process and the others on the same database. */
+  instances: Instances;
   http: StreamingHttp;
   limits?: Partial<ChatLimits>;
 };
@@ -39,7 +40,7 @@ export type ChatModule = {
   chat: Chat;
   /** For programs that speak OpenAI's API. */
   relays: Relays;
-  /** Marks answers that an earlier process left unfinished; before the first request is served. */
+  /** Marks answers that a process left unfinished which is gone, now and whenever another one dies. Before the first request is served. */
   start(): Promise<void>;
   /** No new answers; running ones may end until `drain` aborts, then they are interrupted and keep their text. */
   stop(drain: AbortSignal): Promise<void>;
@@ -47,7 +48,7 @@ export type ChatModule = {
 
 /** Wires chat together. */
 export function createChat(deps: ChatDeps): ChatModule {
-  const { em, deployments, tokenStream, events, clock, instanceId, http } = deps;
+  const { em, deployments, tokenStream, events, clock, instances, http } = deps;
   const logger = deps.logger.child({ room: 'chat' });
   const limits = { ...defaultChatLimits, ...deps.limits };
   const sessionRows = new SessionRepository(em);
@@ -58,15 +59,24 @@ export function createChat(deps: ChatDeps): ChatModule {
   const chat = new ChatService({
     sessions,
     history: new History({ sessions: sessionRows, messages }),
-    turns: new Turns({ em, sessions: sessionRows, messages, answerers, generations, events, clock, instanceId }),
+    turns: new Turns({ em, sessions: sessionRows, messages, answerers, generations, events, clock, instanceId: instances.self.id }),
     answers: new Answers({ messages, sessions, generations, tokenStream, events, clock }),
     exportSession: createExport({ sessions: sessionRows, messages, clock }),
     importSessions: createImport({ em, deployments, events, clock }),
   });
-  const relays = createRelays({ em, http, messages, tokenStream, events, clock, logger, limits, instanceId, deployments, generations, sessions: sessionRows });
-  const start = async (): Promise<void> => {
-    const count = await interruptOrphans({ messages, events, clock }, instanceId);
-    if (count > 0) logger.info({ count }, 'answers of an earlier run were marked interrupted');
+  const relays = createRelays({ em, http, messages, tokenStream, events, clock, logger, limits, instanceId: instances.self.id, deployments, generations, sessions: sessionRows });
+  const interrupt = async (): Promise<void> => {
+    const count = await interruptOrphans({ messages, events, clock, instances });
+    if (count > 0) logger.info({ count }, 'answers of a process that is gone were marked interrupted');
   };
-  return { chat, relays, start, stop: (drain) => generations.close(drain) };
+  const listening: (() => void)[] = [];
+  const start = async (): Promise<void> => {
+    listening.push(instances.onDeath(interrupt));
+    await interrupt();
+  };
+  const stop = async (drain: AbortSignal): Promise<void> => {
+    for (const end of listening) end();
+    await generations.close(drain);
+  };
+  return { chat, relays, start, stop };
 }

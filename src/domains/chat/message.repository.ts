@@ -87,9 +87,14 @@ export class MessageRepository {
     return (await transition(this.#em, ChatMessage, { machine: chatMessageMachine, id, to: status, patch, at, ...reason })) !== null;
   }
 
-  /** Unfinished answers that another service process was generating. */
-  async orphans(instanceId: string, limit: number): Promise<{ id: string; sessionId: string }[]> {
-    const where = { status: 'streaming' as const, $or: [{ instanceId: null }, { instanceId: { $ne: instanceId } }] };
+  /** Each service process once that has unfinished answers to its name; null for those of nobody. */
+  async makersOfUnfinished(): Promise<(string | null)[]> {
+    const rows = await this.#em.fork().execute<{ instance_id: string | null }[]>("select distinct instance_id from chat_messages where status = 'streaming'");
+    return rows.map((row) => row.instance_id);
+  }
+
+  async unfinishedBy(instanceId: string | null, limit: number): Promise<{ id: string; sessionId: string }[]> {
+    const where = { status: 'streaming' as const, instanceId };
     return await this.#em.fork().find(ChatMessage, where, { fields: ['id', 'sessionId'], orderBy: { id: 'asc' }, limit });
   }
 }

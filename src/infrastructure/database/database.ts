@@ -6,10 +6,12 @@ import { abortable } from '../../shared/async.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Secret } from '../config/secret.ts';
 import { makePrivateFolder, prepareDataFolder } from '../data-folder/data-folder.ts';
+import { waitUntilThere } from '../lifecycle/wait-until-there.ts';
 import { acquireLockFile } from '../data-folder/lock-file.ts';
 import { clusterFolderOf, startEmbeddedPostgres } from './embedded-postgres.ts';
 import { entities as allEntities } from './entities.ts';
 import { DatabaseTooNewError, loadMigrations, migrate } from './migrations.ts';
+import { isOutage } from './outage.ts';
 import { ensureDatabase } from './sql-client.ts';
 import { createPgliteOrm, createPostgresOrm } from './orm.ts';
 import type { Entities, Orm, OrmOptions } from './orm.ts';
@@ -66,15 +68,20 @@ export async function openDatabase(options: OpenDatabaseOptions, signal: AbortSi
 type Context = OpenDatabaseOptions & { signal: AbortSignal; ormOptions: OrmOptions };
 
 async function openByUrl(context: Context, url: string): Promise<Database> {
+  const { logger, signal, ormOptions } = context;
   try {
-    const orm = await abortable(openPostgres(url, context.ormOptions), context.signal);
+    // First by itself: a server that is not there yet is waited for, and one that refuses us is not.
+    await waitUntilThere({ what: `PostgreSQL at ${describeUrl(url)} (DATABASE_URL)`, logger, attempt: (limited) => abortable(ensureDatabase(url), limited), isHopeless: (error) => !isOutage(error), attemptTimeoutMs }, signal);
+    const orm = await abortable(openPostgres(url, ormOptions), signal);
     return { orm, kind: 'postgresql', access: { type: 'url', url }, ping: pingOf(orm), stop: () => orm.close(true) };
   } catch (error) {
-    if (error instanceof DatabaseTooNewError || context.signal.aborted) throw error;
+    if (error instanceof DatabaseTooNewError || signal.aborted) throw error;
     const { message, code } = error as NodeJS.ErrnoException;
     throw new DatabaseUnavailableError(`DATABASE_URL: the database at ${describeUrl(url)} cannot be used: ${message || (code ?? '')}`, { cause: error });
   }
 }
+
+const attemptTimeoutMs = 10_000;
 
 /** Connects, makes the database when the server has none of that name, and brings it to this version's schema. */
 async function openPostgres(url: string, options: OrmOptions): Promise<Orm> {

@@ -1,3 +1,5 @@
+import { Installation } from '../instances/installation.entity.ts';
+import { ServiceInstance } from '../instances/service-instance.entity.ts';
 import { IdempotencyRecord } from '../../shared/persistence/idempotency.entity.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { ApiKey } from '../../domains/access/api-key.entity.ts';
@@ -7,4 +9,4 @@ import { DownloadFile, DownloadTask } from '../../domains/downloads/download-tas
 import { InstalledModel } from '../../domains/downloads/installed-model.entity.ts';
 
 /** Every table of the service; migrations are made from this list. */
-export const entities = [StateEvent, IdempotencyRecord, ApiKey, DownloadTask, DownloadFile, InstalledModel, Deployment, ChatSession, ChatMessage];
+export const entities = [Installation, ServiceInstance, StateEvent, IdempotencyRecord, ApiKey, DownloadTask, DownloadFile, InstalledModel, Deployment, ChatSession, ChatMessage];

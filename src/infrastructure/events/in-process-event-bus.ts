@@ -36,6 +36,7 @@ export class InProcessEventBus implements EventBus {
     const subscription = new Subscription<EventMap[T], Delivery<T>>({
       mailbox,
       toDelivery: (payload, droppedBefore) => ({ type: 'event', payload, droppedBefore }),
+      resync: { type: 'resync' },
       signal,
       // Topic and payload type go together by construction; the map cannot say so.
       onEnd: (ended) => this.#remove(topic, options.key, ended as unknown as AnySubscription),
@@ -45,12 +46,19 @@ export class InProcessEventBus implements EventBus {
     return subscription;
   }
 
+  /** Tells every subscriber that events from elsewhere were lost. */
+  resync(): void {
+    for (const subscription of this.#all()) subscription.resync();
+  }
+
   close(): Promise<void> {
     this.#closed = true;
-    for (const subscribers of [...this.#topics.values()]) {
-      for (const subscription of [...subscribers.everything, ...[...subscribers.byKey.values()].flatMap((set) => [...set])]) subscription.end();
-    }
+    for (const subscription of this.#all()) subscription.end();
     return Promise.resolve();
+  }
+
+  #all(): AnySubscription[] {
+    return [...this.#topics.values()].flatMap(({ everything, byKey }) => [...everything, ...[...byKey.values()].flatMap((set) => [...set])]);
   }
 
   #add(topic: Topic, key: string | undefined, subscription: AnySubscription): void {

@@ -19,6 +19,7 @@ const pieceOverheadBytes = 32;
 
 /** The TokenStream of one process: every piece is stored once, and readers walk along the stored ones. */
 export class MemoryTokenStream implements TokenStream {
+  readonly isShared = false;
   readonly #clock: Clock;
   readonly #keepEndedMs: number;
   readonly #messagesMax: number;
@@ -61,6 +62,25 @@ export class MemoryTokenStream implements TokenStream {
       this.#planSweep();
     }
     return Promise.resolve();
+  }
+
+  async abandon(messageId: string, outcome: StreamEnd['outcome']): Promise<void> {
+    if (this.#streams.has(messageId)) await this.end(messageId, outcome);
+  }
+
+  pieces(messageId: string): Promise<readonly string[] | null> {
+    return Promise.resolve(this.#streams.get(messageId)?.pieces ?? null);
+  }
+
+  /** What is held of the stream; it grows in place. For those who pass it on. */
+  stored(messageId: string): { readonly pieces: readonly string[]; readonly outcome: StreamEnd['outcome'] | null } | null {
+    return this.#streams.get(messageId) ?? null;
+  }
+
+  /** Drops the stream even if it has not ended; its readers end as after any forgotten one. */
+  forget(messageId: string): void {
+    const stream = this.#streams.get(messageId);
+    if (stream) this.#drop(messageId, stream);
   }
 
   has(messageId: string): Promise<boolean> {

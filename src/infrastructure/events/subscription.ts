@@ -6,19 +6,31 @@ export type Mailbox<E> = {
   clear(): void;
 };
 
+export type SubscriptionOptions<E, D> = {
+  mailbox: Mailbox<E>;
+  toDelivery: (event: E, droppedBefore: number) => D;
+  /** What is delivered in place of events that were lost on their way here. */
+  resync: D;
+  signal: AbortSignal;
+  onEnd: (self: Subscription<E, D>) => void;
+};
+
 /** Hands a mailbox's events to one puller; `return()` and the signal end a pending `next()` too. */
 export class Subscription<E, D> implements AsyncIterableIterator<D> {
   readonly #mailbox: Mailbox<E>;
   readonly #toDelivery: (event: E, droppedBefore: number) => D;
+  readonly #resync: D;
   readonly #onEnd: (self: Subscription<E, D>) => void;
   readonly #signal: AbortSignal;
   readonly #pulls: ((result: IteratorResult<D>) => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #owesResync = false;
   #ended = false;
 
-  constructor(options: { mailbox: Mailbox<E>; toDelivery: (event: E, droppedBefore: number) => D; signal: AbortSignal; onEnd: (self: Subscription<E, D>) => void }) {
+  constructor(options: SubscriptionOptions<E, D>) {
     this.#mailbox = options.mailbox;
     this.#toDelivery = options.toDelivery;
+    this.#resync = options.resync;
     this.#onEnd = options.onEnd;
     this.#signal = options.signal;
     if (this.#signal.aborted) this.end();
@@ -28,6 +40,13 @@ export class Subscription<E, D> implements AsyncIterableIterator<D> {
   push(key: string, event: E): void {
     if (this.#ended) return;
     this.#mailbox.add(key, event);
+    if (this.#pulls.length > 0) this.#serve();
+  }
+
+  /** Tells the subscriber, before any event that waits, to read the state again. */
+  resync(): void {
+    if (this.#ended) return;
+    this.#owesResync = true;
     if (this.#pulls.length > 0) this.#serve();
   }
 
@@ -61,6 +80,11 @@ export class Subscription<E, D> implements AsyncIterableIterator<D> {
   #serve(): void {
     clearTimeout(this.#timer);
     while (this.#pulls.length > 0) {
+      if (this.#owesResync) {
+        this.#owesResync = false;
+        this.#pulls.shift()?.({ done: false, value: this.#resync });
+        continue;
+      }
       const taken = this.#mailbox.take();
       if (!taken) return;
       if ('waitMs' in taken) {

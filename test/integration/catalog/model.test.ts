@@ -4,7 +4,7 @@ import { createCatalog } from '../../../src/domains/catalog/catalog.service.ts';
 import type { CatalogOptions } from '../../../src/domains/catalog/catalog.service.ts';
 import type { ModelSource } from '../../../src/domains/catalog/source.ts';
 import { createHuggingFaceSource } from '../../../src/domains/catalog/sources/huggingface/huggingface.source.ts';
-import { createMemoryCache } from '../../../src/infrastructure/cache/bento-cache.ts';
+import { createCache } from '../../../src/infrastructure/cache/bento-cache.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { isAppError } from '../../../src/shared/errors.ts';
 import { openHttp, openHub, openOllama, tinyGguf } from '../../support/catalog/fixtures.ts';
@@ -31,7 +31,7 @@ describe('one model', () => {
   });
 
   function open(over: Partial<CatalogOptions> = {}, first: ModelSource = hub.source): Catalog {
-    const cache = createMemoryCache(systemClock);
+    const cache = createCache(systemClock);
     closers.push(() => cache.close());
     const sources = new Map([first, ollama.source].map((source) => [source.id, source]));
     return createCatalog({ sources, cache, clock: systemClock, logger: silentLogger, machineMemory: () => roomy, ...over });

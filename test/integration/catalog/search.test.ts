@@ -3,7 +3,7 @@ import type { Catalog } from '../../../src/domains/catalog/catalog.ts';
 import { createCatalog } from '../../../src/domains/catalog/catalog.service.ts';
 import type { CatalogLimits } from '../../../src/domains/catalog/catalog.service.ts';
 import type { SearchRequest, SearchResult } from '../../../src/domains/catalog/types.ts';
-import { createMemoryCache } from '../../../src/infrastructure/cache/bento-cache.ts';
+import { createCache } from '../../../src/infrastructure/cache/bento-cache.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { openHub, openOllama } from '../../support/catalog/fixtures.ts';
 import type { OpenHub, OpenOllama } from '../../support/catalog/fixtures.ts';
@@ -19,7 +19,7 @@ const roomy = { availableBytes: 64 * 1024 ** 3, gpuFreeBytes: null };
 describe('search over all sources', () => {
   let hub: OpenHub;
   let ollama: OpenOllama;
-  let caches: ReturnType<typeof createMemoryCache>[];
+  let caches: ReturnType<typeof createCache>[];
 
   beforeEach(async () => {
     caches = [];
@@ -30,7 +30,7 @@ describe('search over all sources', () => {
   });
 
   function open(limits: Partial<CatalogLimits> = {}): Catalog {
-    const cache = createMemoryCache(systemClock);
+    const cache = createCache(systemClock);
     caches.push(cache);
     const sources = new Map([hub.source, ollama.source].map((source) => [source.id, source]));
     return createCatalog({ sources, cache, clock: systemClock, logger: silentLogger, machineMemory: () => roomy, limits });

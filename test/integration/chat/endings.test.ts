@@ -4,7 +4,6 @@ import { StopReason } from '../../../src/shared/abort.ts';
 import { createGate, sleep, type Gate } from '../../../src/shared/async.ts';
 import type { Clock } from '../../../src/shared/clock.ts';
 import { AppError } from '../../../src/shared/errors.ts';
-import { newId } from '../../../src/shared/ids.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { createPostgresOrm } from '../../../src/infrastructure/database/orm.ts';
 import { entities } from '../../../src/infrastructure/database/entities.ts';
@@ -210,6 +209,9 @@ describe('the end of the service', () => {
     const next = world.another();
     const requests = world.server.requests.length;
     await next.module.start();
+    // As long as it may live it may still be writing.
+    expect(await next.chat.findMessage(id, anna)).toMatchObject({ status: 'streaming' });
+    await world.society.die(killed.instances);
     const events = await collect(next.chat.stream(id, 0, anna, never));
     assertGapless(events, 0);
     expect(textOf(events)).toBe('in time');
@@ -222,8 +224,7 @@ describe('the end of the service', () => {
   });
 
   it('never marks answers of its own process', async () => {
-    const instanceId = newId();
-    const service = world.another({ instanceId });
+    const service = world.another();
     const open = gate();
     world.server.script({ tokens: ['a', 'b'], holdBefore: { index: 1, gate: open } });
     const { id } = await begin(service);

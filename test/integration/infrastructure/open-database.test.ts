@@ -5,6 +5,9 @@ import { DatabaseUnavailableError, openDatabase } from '../../../src/infrastruct
 import type { Database } from '../../../src/infrastructure/database/database.ts';
 import { DatabaseTooNewError, loadMigrations } from '../../../src/infrastructure/database/migrations.ts';
 import { withSqlClient } from '../../../src/infrastructure/database/sql-client.ts';
+import { StopReason } from '../../../src/shared/abort.ts';
+import { eventually } from '../../support/eventually.ts';
+import { createRecordingLogger } from '../../support/recording-logger.ts';
 import { silentLogger } from '../../support/silent-logger.ts';
 
 const adminUrl = process.env['LLMM_TEST_CLUSTER_URL'] ?? '';
@@ -43,11 +46,16 @@ describe('a database named by DATABASE_URL', () => {
     await withSqlClient(adminUrl, (client) => client.execute(`drop database "${drifting}" with (force)`));
   });
 
-  it('is named in the error, without its password, when it cannot be reached', async () => {
-    const fault = await open('postgresql://someone:hunter2@127.0.0.1:1/models').catch((error: unknown) => error);
-    expect(fault).toBeInstanceOf(DatabaseUnavailableError);
-    expect(String(fault)).toContain('127.0.0.1:1/models');
-    expect(String(fault)).not.toContain('hunter2');
+  it('is waited for with one line, without its password, and the waiting ends with the start', async () => {
+    const logger = createRecordingLogger();
+    const stopping = new AbortController();
+    const config = { kind: 'postgresql' as const, url: new Secret('postgresql://someone:hunter2@127.0.0.1:1/models') };
+    const opening = openDatabase({ config, dataDir: '/nonexistent', logger }, stopping.signal);
+    await eventually('the line', () => logger.records.length > 0);
+    stopping.abort(new StopReason('shutdown'));
+    await expect(opening).rejects.toMatchObject({ why: 'shutdown' });
+    expect(logger.records).toMatchObject([{ level: 'warn', message: 'PostgreSQL at 127.0.0.1:1/models (DATABASE_URL) cannot be reached; waiting for it' }]);
+    expect(JSON.stringify(logger.records)).not.toContain('hunter2');
   });
 
   it('is named in the error when it refuses the password', async () => {

@@ -2,7 +2,7 @@ import { createHuggingFaceSource } from '../../../src/domains/catalog/sources/hu
 import type { HuggingFaceOptions } from '../../../src/domains/catalog/sources/huggingface/huggingface.source.ts';
 import { createOllamaSource } from '../../../src/domains/catalog/sources/ollama/ollama.source.ts';
 import type { ModelSource } from '../../../src/domains/catalog/source.ts';
-import { createMemoryCache } from '../../../src/infrastructure/cache/bento-cache.ts';
+import { createCache } from '../../../src/infrastructure/cache/bento-cache.ts';
 import { createOutgoingHttp } from '../../../src/infrastructure/http/outgoing-http.ts';
 import type { OutgoingHttpClient } from '../../../src/infrastructure/http/outgoing-http.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
@@ -126,7 +126,7 @@ export type OpenOllama = { library: OllamaLibrary; registry: OllamaRegistry; sou
 export async function openOllama(options: OllamaLibraryOptions = {}): Promise<OpenOllama> {
   const library = await createOllamaLibrary({ models: [...libraryModels(), tinyLibraryModel], ...options });
   const registry = await createOllamaRegistry({ models: [tinyRegistryModel] });
-  const cache = createMemoryCache(systemClock);
+  const cache = createCache(systemClock);
   const client = openHttp();
   const http = client.request;
   const source = createOllamaSource({

@@ -5,7 +5,7 @@ import { createHuggingFaceSource } from '../../../src/domains/catalog/sources/hu
 import { createDownloads, type DownloadsConfig, type DownloadsDeps, type DownloadsRoom } from '../../../src/domains/downloads/create-downloads.ts';
 import type { DownloadStatus } from '../../../src/domains/downloads/download.machine.ts';
 import type { DownloadTaskView, StartDownload } from '../../../src/domains/downloads/types.ts';
-import { createMemoryCache } from '../../../src/infrastructure/cache/bento-cache.ts';
+import { createCache } from '../../../src/infrastructure/cache/bento-cache.ts';
 import { InProcessEventBus } from '../../../src/infrastructure/events/in-process-event-bus.ts';
 import { createOutgoingHttp } from '../../../src/infrastructure/http/outgoing-http.ts';
 import { PgBossQueue } from '../../../src/infrastructure/jobs/pg-boss-queue.ts';
@@ -68,7 +68,7 @@ export async function openRoom(options: RoomOptions): Promise<TestRoom> {
   const http = createOutgoingHttp({ userAgent: 'llm-manager/test' });
   const source = options.source ?? createHuggingFaceSource({ http: http.request, clock: systemClock, logger, endpoint, token });
   const sources = new Map([[source.id, source]]);
-  const cache = createMemoryCache(systemClock);
+  const cache = createCache(systemClock);
   const machineMemory = () => ({ availableBytes: 64 * 1024 ** 3, gpuFreeBytes: null });
   const catalog = createCatalog({ sources, cache, clock: systemClock, logger, machineMemory });
   const events = new InProcessEventBus({ clock: systemClock });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { createMemoryCache } from '../../../src/infrastructure/cache/bento-cache.ts';
+import { createCache } from '../../../src/infrastructure/cache/bento-cache.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { createGate } from '../../../src/shared/async.ts';
 import { AppError } from '../../../src/shared/errors.ts';
@@ -8,9 +8,9 @@ const never = new AbortController().signal;
 const options = { ttlSeconds: 300, graceSeconds: 3600, softTimeoutMs: 50 };
 
 describe('the memory cache', () => {
-  let cache: ReturnType<typeof createMemoryCache>;
+  let cache: ReturnType<typeof createCache>;
   beforeEach(() => {
-    cache = createMemoryCache(systemClock);
+    cache = createCache(systemClock);
   });
   afterEach(() => cache.close());
 
@@ -37,7 +37,7 @@ describe('the memory cache', () => {
 
   it('serves the old value, marked stale, while the source fails', async () => {
     let now = Date.now();
-    const movable = createMemoryCache({ now: () => new Date(now) });
+    const movable = createCache({ now: () => new Date(now) });
     const short = { ...options, ttlSeconds: 0.02 };
     await movable.getOrSet('k', async () => 'old', short, never);
     await new Promise((resolve) => setTimeout(resolve, 40));
