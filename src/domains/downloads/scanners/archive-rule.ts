@@ -59,11 +59,12 @@ function unpack(bytes: Bytes, { name, dataOffset, compressedBytes, sizeBytes }: 
 function lookAt(name: string, member: Bytes): readonly ScanFinding[] {
   const { kind, label } = kindOf(member.readAt(0, kindBytes));
   const isPickle = pickleExtensions.has(extensionOf(name));
-  if (isPickle || (kind === 'pickle' && !plainMember.test(name))) return scanPickle(member);
   // Bytes of tensors look like anything now and then, and are read as nothing but numbers.
-  if (plainMember.test(name)) return [];
-  if (kind === 'npy') return scanNpy(member);
+  if (plainMember.test(name) && !isPickle) return [];
+  // The content before the name: an archive that is called a pickle is told as what it is.
   if (kind === 'zip' || kind === 'archive') return [block('archive.nested', `The archive has ${label} in it.`)];
+  if (isPickle || kind === 'pickle') return scanPickle(member);
+  if (kind === 'npy') return scanNpy(member);
   if (kind === 'program') return [block('archive.program', `The archive has ${label} in it.`)];
   if (kind === 'script' || codeMember.test(name)) return [{ rule: 'archive.code', severity: 'warn', message: 'The archive has code in it.' }];
   if (textMember.test(name)) return [];
