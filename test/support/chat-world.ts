@@ -1,6 +1,6 @@
 import type { Chat, ChatMessageView, ChatStreamEvent, SendMessage } from '../../src/domains/chat/types.ts';
 import { createChat, type ChatDeps, type ChatModule } from '../../src/domains/chat/create-chat.ts';
-import type { DeploymentView, InferenceTarget } from '../../src/domains/deployments/types.ts';
+import type { DeploymentView, InferenceTarget, UseOutcome } from '../../src/domains/deployments/types.ts';
 import { systemClock } from '../../src/infrastructure/system-clock.ts';
 import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
 import { MemoryTokenStream } from '../../src/infrastructure/events/memory-token-stream.ts';
@@ -21,7 +21,7 @@ export function principalOf(owner: string, role: Principal['role'] = 'USER'): Pr
 }
 
 /** A running deployment, as chat sees it; `lose` is what the supervisor does when its engine ends. */
-export type FakeDeployment = { view: DeploymentView; target: InferenceTarget; lose(reason: Error): void };
+export type FakeDeployment = { view: DeploymentView; target: InferenceTarget; /** How each use of it ended. */ releases: UseOutcome[]; lose(reason: Error): void };
 
 export type ChatWorld = {
   chat: Chat;
@@ -91,11 +91,11 @@ function deploymentsOf(deployments: ReadonlyMap<string, FakeDeployment>): ChatDe
   return {
     find: async (id) => deployments.get(id)?.view ?? null,
     findByName: async (name) => [...deployments.values()].find(({ view }) => view.name === name)?.view ?? null,
-    target: async (id, signal) => {
+    ensureReady: async (id, signal) => {
       signal.throwIfAborted();
       const found = deployments.get(id);
       if (!found) throw new AppError('DEPLOYMENT_NOT_FOUND', 'There is no such deployment.');
-      return found.target;
+      return { ...found.target, release: (outcome) => void found.releases.push(outcome) };
     },
   };
 }
@@ -128,6 +128,7 @@ function fakeDeployment(baseUrl: string, change: Partial<DeploymentView>, target
   return {
     view,
     target: { deploymentId: id, name, modelId: view.modelId, baseUrl, model: name, headers: { authorization: 'Bearer engine-key' }, contextSize: null, lost: lost.signal, ...target },
+    releases: [],
     lose: (reason) => lost.abort(reason),
   };
 }

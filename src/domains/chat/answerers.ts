@@ -31,12 +31,14 @@ export class Answerers {
   }
 }
 
-function assertCanAnswer({ id, name, status, desiredStatus, error }: DeploymentView): void {
+function assertCanAnswer({ id, name, status, desiredStatus, config, error }: DeploymentView): void {
   if (status === 'failed') {
     const why = error ? `: ${error.message}` : '';
     throw new AppError('RUNTIME_UNAVAILABLE', `The deployment ${name} has failed${why}`, { details: { deployment_id: id } });
   }
-  if (desiredStatus === 'running' && status !== 'stopped') return;
+  const isOnDemand = config.keepAliveSeconds !== undefined && config.keepAliveSeconds >= 0;
+  // One that nobody used is loaded again by the message.
+  if (desiredStatus === 'running' && (status !== 'stopped' || isOnDemand)) return;
   throw new AppError('INVALID_STATE', `The deployment ${name} does not run: start it first.`, {
     details: { deployment_id: id, status, allowed: ['pending', 'starting', 'running', 'unhealthy', 'restarting'] },
   });

@@ -25,7 +25,7 @@ import type { Chat } from './types.ts';
 
 export type ChatDeps = {
   em: SqlEntityManager;
-  deployments: Pick<Deployments, 'target' | 'find' | 'findByName'>;
+  deployments: Pick<Deployments, 'ensureReady' | 'find' | 'findByName'>;
   tokenStream: TokenStream;
   events: EventBus;
   clock: Clock;

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { AppError } from '../../../src/shared/errors.ts';
 import type { ChatStreamEvent } from '../../../src/domains/chat/types.ts';
 import { createGate } from '../../../src/shared/async.ts';
 import { withSqlClient } from '../../../src/infrastructure/database/sql-client.ts';
@@ -73,9 +74,9 @@ describe('chat', () => {
       deployments: {
         find: async () => ({ ...view, status: 'starting' }),
         findByName: async () => null,
-        target: async (_, signal) => {
+        ensureReady: async (_, signal) => {
           await Promise.race([started.opened, new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))]);
-          return target;
+          return { ...target, release: () => undefined };
         },
       },
     });
@@ -92,11 +93,25 @@ describe('chat', () => {
       deployments: {
         find: async () => world.deployment.view,
         findByName: async () => null,
-        target: (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+        ensureReady: (_, signal) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
       },
     });
     const { answers } = await service.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
     expect(await service.chat.waitForEnd(answers[0]!.id, anna, never)).toMatchObject({ status: 'failed', error: { code: 'TIMEOUT', message: 'The deployment was not ready in time.' } });
+  });
+
+  it('loads a deployment that nobody used, and lets go of it with the end of each answer', async () => {
+    const deployment = world.addDeployment({ status: 'stopped', desiredStatus: 'running', config: { keepAliveSeconds: 60 } });
+    const { answers } = await world.chat.send({ deploymentIds: [deployment.view.id], message: 'x' }, anna, never);
+    expect(await world.chat.waitForEnd(answers[0]!.id, anna, never)).toMatchObject({ status: 'completed' });
+    await eventually('it was let go of', () => deployment.releases.length === 1);
+    deployment.lose(new AppError('CRASHED', 'It has crashed.'));
+    const second = await world.chat.send({ deploymentIds: [deployment.view.id], message: 'x' }, anna, never);
+    await world.chat.waitForEnd(second.answers[0]!.id, anna, never);
+    await eventually('it was let go of again', () => deployment.releases.length === 2);
+    expect(deployment.releases).toEqual(['succeeded', 'failed']);
+    const pinned = world.addDeployment({ status: 'stopped', desiredStatus: 'running' });
+    await expect(world.chat.send({ deploymentIds: [pinned.view.id], message: 'x' }, anna, never)).rejects.toMatchObject({ code: 'INVALID_STATE' });
   });
 
   it('stores an answer whole although the database cuts every connection while it is written', async () => {

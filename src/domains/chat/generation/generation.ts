@@ -2,7 +2,7 @@ import { StopReason, type StopCause } from '../../../shared/abort.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
-import type { Deployments, InferenceTarget } from '../../deployments/types.ts';
+import type { Deployments, ReadyTarget, UseOutcome } from '../../deployments/types.ts';
 import type { MessageRepository } from '../message.repository.ts';
 import { AnswerKeeper, endingOf, type Ending } from './answer-keeper.ts';
 import { AnswerMeter } from './answer-meter.ts';
@@ -12,7 +12,7 @@ import { PieceWriter } from './piece-writer.ts';
 import { waitForTarget } from './wait-for-target.ts';
 
 export type GenerationDeps = EngineDeps & {
-  deployments: Pick<Deployments, 'target'>;
+  deployments: Pick<Deployments, 'ensureReady'>;
   messages: MessageRepository;
   tokenStream: TokenStream;
   events: EventBus;
@@ -59,16 +59,20 @@ export class Generation {
 
   async #generate(): Promise<Ending> {
     const { logger, deployments, limits } = this.#deps;
-    let target: InferenceTarget | null = null;
+    let target: ReadyTarget | null = null;
+    let outcome: UseOutcome = 'failed';
     try {
       target = await waitForTarget(this.#job.deploymentId, { deployments, startWaitMs: limits.startWaitMs }, this.#stop.signal);
       const finishReason = await askEngine(this.#job, target, { ...this.#deps, writer: this.#writer, meter: this.#meter }, this.#stop.signal);
+      outcome = 'succeeded';
       await this.#writer.flush();
       return { status: 'completed', finishReason, error: null };
     } catch (error) {
       const cause = await causeOf(error, target, this.#stop.signal);
       await this.#writer.flush().catch((fault: unknown) => logger.error({ err: fault }, 'pieces of an answer could not be put into its stream'));
       return endingOf(cause, { isOurs: this.#stop.signal.aborted, logger });
+    } finally {
+      target?.release(outcome);
     }
   }
 }

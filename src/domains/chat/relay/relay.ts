@@ -2,7 +2,7 @@ import { stopCauseOf, StopReason, type StopCause } from '../../../shared/abort.t
 import { AppError } from '../../../shared/errors.ts';
 import type { Principal } from '../../../shared/principal.ts';
 import type { StreamingHttp, StreamingRequest, StreamingResponse } from '../../../shared/streaming-http.ts';
-import type { Deployments, InferenceTarget } from '../../deployments/types.ts';
+import type { Deployments, InferenceTarget, ReadyTarget } from '../../deployments/types.ts';
 import { knownShape } from '../chat.input.ts';
 import { sessionNotFound } from '../faults.ts';
 import { openCompletion } from '../generation/completion-request.ts';
@@ -19,7 +19,7 @@ import { WholeEvents } from './whole-events.ts';
 
 export type RelayDeps = Omit<RecordingDeps, 'onLost'> & {
   http: StreamingHttp;
-  deployments: Pick<Deployments, 'target' | 'findByName'>;
+  deployments: Pick<Deployments, 'ensureReady' | 'findByName'>;
   sessions: SessionRepository;
   generations: Generations;
 };
@@ -70,7 +70,7 @@ class Relay implements RunningAnswer {
   readonly #sink: RelaySink;
   readonly #deps: RelayDeps;
   readonly #stop = new AbortController();
-  #target: InferenceTarget | null = null;
+  #target: ReadyTarget | null = null;
   #recording: Recording | null = null;
   #tap: Tap | null = null;
 
@@ -100,6 +100,7 @@ class Relay implements RunningAnswer {
     const caller = linkSignals([signal, this.#stop.signal]);
     try {
       await this.#pass(caller.signal);
+      this.#target?.release('succeeded');
       await this.#recording?.end(null, this.#tap?.finishReason ?? 'stop', false);
     } catch (error) {
       const cause = await causeOf(error, this.#target, caller.signal);
@@ -107,6 +108,8 @@ class Relay implements RunningAnswer {
       await this.#recording?.end(stopCauseOf(cause) === 'caller_gone' ? new StopReason('stopped') : cause, 'stop', caller.signal.aborted);
       throw toCallersError(cause, signal);
     } finally {
+      // Nothing happens where it has succeeded.
+      this.#target?.release('failed');
       caller.unlink();
       this.#end();
     }
