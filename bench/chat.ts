@@ -88,7 +88,7 @@ async function measureRequests(url: string, headers: Record<string, string>): Pr
 const dataDir = await mkdtemp(path.join(tmpdir(), 'llmm-bench-'));
 const engine = await startEngine();
 const redis = process.env['REDIS_URL'];
-const service = await startService({ dataDir, env: { LLM_MANAGER_LOG_LEVEL: 'warn', ...(redis !== undefined && { REDIS_URL: redis }) } });
+const service = await startService({ dataDir, env: { LLM_MANAGER_LOG_LEVEL: 'warn', ...(process.env['BENCH_NODE_OPTIONS'] !== undefined && { NODE_OPTIONS: process.env['BENCH_NODE_OPTIONS'] }), ...(redis !== undefined && { REDIS_URL: redis }) } });
 let isWhole = true;
 try {
   const target: Target = { engineUrl: engine.url, url: service.url, key: service.key, deploymentId: await deploy(service, engine.url), model: 'fake', tokens };
