@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
-import { claimEngines, guardEngine } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-server/guard.ts';
+import { claimEngines, extendGuard, guardEngine } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-server/guard.ts';
 import { startLlamaServer } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-server/server-process.ts';
 import type { LocalEngine } from '../../../src/domains/deployments/runtimes/llama-cpp/local-engine.ts';
 import type { EngineOptions } from '../../../src/domains/deployments/runtimes/llama-cpp/protocol.ts';
@@ -128,6 +128,19 @@ describe.each(llamaServers(folder))('$name', ({ path }) => {
 });
 
 describe('the guard of an engine', () => {
+  it('waits for the next service as long as the last one has said', async () => {
+    const service = spawn('sleep', ['60'], { stdio: 'ignore' });
+    const engine = spawn('sleep', ['60'], { stdio: 'ignore', detached: true });
+    const ended = once(engine, 'exit');
+    await claimEngines(runDir);
+    writeFileSync(join(runDir, 'service.pid'), `${service.pid}\n`);
+    guardEngine(runDir, engine.pid ?? 0, 1_000_000);
+    await extendGuard(runDir, engine.pid ?? 0, 1_000);
+    service.kill('SIGKILL');
+    expect(await ended).toEqual([null, 'SIGKILL']);
+    await eventually('nothing is left of it', () => !readdirSync(runDir).includes(`service.pid.${engine.pid ?? 0}`));
+  });
+
   it('ends the engine when its service has been gone for the grace time, and only then', async () => {
     const service = spawn('sleep', ['60'], { stdio: 'ignore' });
     const engine = spawn('sleep', ['60'], { stdio: 'ignore', detached: true });

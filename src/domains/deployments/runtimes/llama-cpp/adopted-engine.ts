@@ -19,7 +19,7 @@ const leaseBytesMax = 1_024;
  * Takes over an engine that an earlier service left running, and holds it from now on; null when that process is no
  * more. Rejects when it does not answer, or not to this secret.
  */
-export async function adoptEngine(engine: EngineAddress, deps: { http: OutgoingHttp; orphanGraceMs: number }, signal: AbortSignal): Promise<Required<LocalEngine> | null> {
+export async function adoptEngine(engine: EngineAddress, deps: { http: OutgoingHttp; orphanGraceMs: number }, signal: AbortSignal): Promise<LocalEngine | null> {
   if (!(await isSameProcess(engine))) return null;
   await renewLease(engine, deps.http, {}, signal);
   const over = new AbortController();
@@ -31,12 +31,13 @@ export async function adoptEngine(engine: EngineAddress, deps: { http: OutgoingH
     clearInterval(holding);
     over.abort();
   };
-  const onExit = exitOf(engine, over.signal);
+  const onExit = watchExit(engine, over.signal);
   const letEnd = holdEngine(engine.pid, onExit);
   void onExit.then(letGo);
   const kill = (): void => void signalIfSame(engine, 'SIGKILL');
   return {
     ...engine,
+    program: 'embedded',
     onExit,
     kill,
     stop: (drainMs, stopSignal) => stop(engine, onExit, drainMs, stopSignal),
@@ -55,8 +56,8 @@ async function renewLease({ port, secret }: EngineAddress, http: OutgoingHttp, b
   if (status !== 200) throw new Error(`the engine answered ${status} when it was to be held`);
 }
 
-/** Never resolves once it was let go. */
-async function exitOf(identity: ProcessIdentity, letGo: AbortSignal): Promise<EngineExit> {
+/** The end of a process that is not our child. Never resolves once it was let go. */
+export async function watchExit(identity: ProcessIdentity, letGo: AbortSignal): Promise<EngineExit> {
   while (await isSameProcess(identity)) {
     await delay(exitPollMs, undefined, { ref: false });
     if (letGo.aborted) return await Promise.withResolvers<EngineExit>().promise;
@@ -77,6 +78,6 @@ async function stop(engine: ProcessIdentity, onExit: Promise<EngineExit>, drainM
 }
 
 /** Its pid may belong to a stranger by now. */
-async function signalIfSame(engine: ProcessIdentity, signal: NodeJS.Signals): Promise<void> {
+export async function signalIfSame(engine: ProcessIdentity, signal: NodeJS.Signals): Promise<void> {
   if (await isSameProcess(engine)) signalGroup(engine.pid, signal);
 }

@@ -24,7 +24,7 @@ export type StartEngineOptions = {
 };
 
 /** An engine that this process has started. When this process is killed it serves on for its `orphanGraceMs`. */
-export type EngineProcess = Required<LocalEngine> & Pick<EngineReady, 'trainContextSize' | 'threads' | 'gpu' | 'gpuLayers'>;
+export type EngineProcess = LocalEngine & Pick<EngineReady, 'trainContextSize' | 'threads' | 'gpu' | 'gpuLayers'>;
 
 const childMain = fileURLToPath(new URL('./child/main.ts', import.meta.url));
 
@@ -52,7 +52,7 @@ export async function startEngine(options: StartEngineOptions, signal: AbortSign
       await releaseChild(child, graceMs);
       letGo();
     };
-    return { ...identity, port, contextSize, trainContextSize, threads, gpu, gpuLayers, secret, onExit, stop, kill, release };
+    return { ...identity, program: 'embedded', port, contextSize, trainContextSize, threads, gpu, gpuLayers, secret, onExit, stop, kill, release };
   } catch (error) {
     kill();
     await onExit;

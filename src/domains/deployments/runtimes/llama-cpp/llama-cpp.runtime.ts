@@ -11,7 +11,7 @@ import { endOrphan, startEngine } from './engine-process.ts';
 import { EngineStartError } from './engine-start-error.ts';
 import { probeLlamaCpp } from './engines.ts';
 import type { LlamaServerFinder } from './llama-server/binary.ts';
-import { startLlamaServer } from './llama-server/server-process.ts';
+import { adoptLlamaServer, startLlamaServer } from './llama-server/server-process.ts';
 import type { EngineExit, LocalEngine } from './local-engine.ts';
 import type { ProcessIdentity } from '../../../../platform/process-identity.ts';
 import { engineExitCodes, type EngineFailureCode, type EngineOptions } from './protocol.ts';
@@ -42,7 +42,7 @@ const environmentNames = new Set([
   'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'OMP_WAIT_POLICY', 'OMP_SCHEDULE', 'OMP_DYNAMIC',
 ]);
 
-const keepsakeSchema = z.object({ port: z.int(), secret: z.string(), contextSize: z.int(), model: z.string() });
+const keepsakeSchema = z.object({ program: z.enum(['embedded', 'llama-server']), port: z.int(), secret: z.string(), contextSize: z.int(), model: z.string() });
 
 const unusable: readonly { key: keyof DeploymentConfig; field: string; why: string }[] = [
   { key: 'image', field: 'config.image', why: 'is for runtimes that run containers' },
@@ -128,12 +128,16 @@ async function startAny(given: { deps: LlamaCppRuntimeDeps; request: RuntimeStar
   return await startEngine({ ...common, ...(request.onLoading ? { onProgress: request.onLoading } : {}) }, signal);
 }
 
-async function adopt(deps: LlamaCppRuntimeDeps, { handle, keepsake }: RuntimeAdoption, signal: AbortSignal): Promise<RunningModel | null> {
+async function adopt(deps: LlamaCppRuntimeDeps, { deploymentId, handle, keepsake }: RuntimeAdoption, signal: AbortSignal): Promise<RunningModel | null> {
   const { pid, startTime } = handle;
-  const address = keepsakeSchema.safeParse(keepsake);
-  if (pid === null || startTime === null || !address.success) return null;
-  const engine = await adoptEngine({ pid, startTime, ...address.data }, { http: deps.http, orphanGraceMs: deps.orphanGraceMs ?? orphanGraceMsDefault }, signal);
-  return engine && toRunningModel(engine, address.data.model, deps);
+  const kept = keepsakeSchema.safeParse(keepsake);
+  if (pid === null || startTime === null || !kept.success) return null;
+  const { program, model, ...address } = kept.data;
+  const engine = { pid, startTime, ...address };
+  const adopted = program === 'embedded'
+    ? await adoptEngine(engine, { http: deps.http, orphanGraceMs: deps.orphanGraceMs ?? orphanGraceMsDefault }, signal)
+    : deps.llamaServer && (await adoptLlamaServer({ engine, deploymentId, runDir: deps.llamaServer.runDir, http: deps.http }, signal));
+  return adopted ? toRunningModel(adopted, model, deps) : null;
 }
 
 function engineOptions({ config, name }: RuntimeStart, modelPath: string, orphanGraceMs: number): EngineOptions {
@@ -159,14 +163,13 @@ function toHandle(identity: ProcessIdentity): RuntimeHandle {
 function toRunningModel(engine: LocalEngine, model: string, deps: LlamaCppRuntimeDeps): RunningModel {
   const baseUrl = `http://127.0.0.1:${engine.port}`;
   const meter = new ProcessMeter(engine.pid);
-  const release = engine.release?.bind(engine);
   return {
     baseUrl,
     model,
     headers: { authorization: `Bearer ${engine.secret}` },
     contextSize: engine.contextSize,
     handle: toHandle(engine),
-    keepsake: release ? { port: engine.port, secret: engine.secret, contextSize: engine.contextSize, model } : null,
+    keepsake: { program: engine.program, port: engine.port, secret: engine.secret, contextSize: engine.contextSize, model },
     exited: engine.onExit.then(toExit),
     check: async (signal) => {
       const answer = await deps.http({ method: 'GET', url: `${baseUrl}/health`, maxBytes: healthBytesMax, allowPrivate: true }, signal);
@@ -181,7 +184,7 @@ function toRunningModel(engine: LocalEngine, model: string, deps: LlamaCppRuntim
       if (stopDrainMs === 0) engine.kill();
       await engine.stop(stopDrainMs, signal);
     },
-    ...(release ? { release: () => release(keptGraceMs) } : {}),
+    release: () => engine.release(keptGraceMs),
   };
 }
 

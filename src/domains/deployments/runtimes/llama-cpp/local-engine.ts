@@ -4,6 +4,7 @@ export type EngineExit = { code: number | null; signal: NodeJS.Signals | null };
 
 /** A server of one model on a loopback port, in a process group of its own: the embedded engine or llama-server. */
 export type LocalEngine = ProcessIdentity & {
+  program: 'embedded' | 'llama-server';
   port: number;
   /** Tokens of each parallel answer. */
   contextSize: number;
@@ -15,6 +16,6 @@ export type LocalEngine = ProcessIdentity & {
   stop(drainMs: number, signal?: AbortSignal): Promise<EngineExit>;
   /** SIGKILL to the whole process group. */
   kill(): void;
-  /** Lets it serve on without this process, for so long until another one takes it over; left out where that cannot be. */
-  release?(graceMs: number): Promise<void>;
+  /** Lets it serve on without this process, for so long until another one takes it over. */
+  release(graceMs: number): Promise<void>;
 };

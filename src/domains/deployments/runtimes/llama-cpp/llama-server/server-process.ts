@@ -9,13 +9,15 @@ import { GgufError } from '../../../../../shared/gguf/errors.ts';
 import { defaultContextSize } from '../../../../../shared/gguf/fit-policy.ts';
 import type { OutgoingHttp } from '../../../../../shared/outgoing-http.ts';
 import { freePort, isPortFree } from '../../../../../platform/free-port.ts';
-import { identifyProcess, type ProcessIdentity } from '../../../../../platform/process-identity.ts';
+import { identifyProcess, isSameProcess, type ProcessIdentity } from '../../../../../platform/process-identity.ts';
+import { signalIfSame, watchExit, type EngineAddress } from '../adopted-engine.ts';
 import { engineEnvironment } from '../engine-environment.ts';
+import { holdEngine } from '../engine-process.ts';
 import { EngineStartError } from '../engine-start-error.ts';
 import type { EngineExit, LocalEngine } from '../local-engine.ts';
 import { readModelFile } from '../model-file.ts';
 import type { EngineOptions } from '../protocol.ts';
-import { claimEngines, guardEngine } from './guard.ts';
+import { claimEngines, extendGuard, guardEngine, resumeGuard } from './guard.ts';
 
 export type StartLlamaServerOptions = {
   /** Path of the program. */
@@ -58,6 +60,38 @@ export async function startLlamaServer(options: StartLlamaServerOptions, signal:
   }
 }
 
+export type AdoptLlamaServerOptions = { engine: EngineAddress; deploymentId: string; runDir: string; http: OutgoingHttp };
+
+/**
+ * Takes over a server that an earlier service left running; null when that process is no more. Rejects when it does
+ * not answer, or not to this secret.
+ */
+export async function adoptLlamaServer({ engine, deploymentId, runDir, http }: AdoptLlamaServerOptions, signal: AbortSignal): Promise<LocalEngine | null> {
+  if (!(await isSameProcess(engine))) return null;
+  const server: Server = { http, baseUrl: `http://127.0.0.1:${engine.port}`, secret: engine.secret };
+  if ((await readSlots(server, signal)) === null) throw new Error('llama-server does not answer to its key');
+  await resumeGuard(runDir, engine.pid);
+  const over = new AbortController();
+  const onExit = watchExit(engine, over.signal).then(async (exit) => {
+    await rm(keyFileOf(runDir, deploymentId), { force: true }).catch(() => undefined);
+    return exit;
+  });
+  const letGo = holdEngine(engine.pid, onExit);
+  const tell = (by: NodeJS.Signals): void => void signalIfSame(engine, by);
+  return {
+    ...engine,
+    program: 'llama-server',
+    onExit,
+    kill: () => tell('SIGKILL'),
+    stop: (drainMs, stopSignal) => stopServer({ tell, onExit, server }, drainMs, stopSignal),
+    release: async (graceMs) => {
+      await extendGuard(runDir, engine.pid, graceMs);
+      letGo();
+      over.abort();
+    },
+  };
+}
+
 async function usualContextSize(modelPath: string): Promise<number> {
   try {
     return defaultContextSize((await readModelFile(modelPath)).header.contextLength);
@@ -71,7 +105,7 @@ type Start = StartLlamaServerOptions & { port: number; contextSize: number };
 
 async function startOn(start: Start, signal: AbortSignal): Promise<LocalEngine> {
   const secret = randomBytes(32).toString('base64url');
-  const keyFile = join(start.runDir, `${start.deploymentId}.key`);
+  const keyFile = keyFileOf(start.runDir, start.deploymentId);
   // A file, because arguments and environment of a process can be read by other users of the machine.
   await writeFile(keyFile, `${secret}\n`, { mode: 0o600 });
   const child = spawn(start.program, toArguments(start, keyFile), {
@@ -92,11 +126,18 @@ async function startOn(start: Start, signal: AbortSignal): Promise<LocalEngine> 
     const identity = child.pid === undefined ? null : await identifyProcess(child.pid);
     if (identity === null) throw await explainExit(start, await onExit);
     endGuard = guardEngine(start.runDir, identity.pid);
+    const letGo = holdEngine(identity.pid, onExit);
     start.onSpawn(identity);
     const server: Server = { http: start.http, baseUrl: `http://127.0.0.1:${start.port}`, secret };
     const [slot] = await untilReady(server, { start, onExit }, signal);
-    const stop = (drainMs: number, stopSignal?: AbortSignal): Promise<EngineExit> => stopServer({ child, onExit, server }, drainMs, stopSignal);
-    return { ...identity, port: start.port, contextSize: slot?.n_ctx ?? start.contextSize, secret, onExit, stop, kill };
+    const tell = (by: NodeJS.Signals): void => killGroup(child, by);
+    const stop = (drainMs: number, stopSignal?: AbortSignal): Promise<EngineExit> => stopServer({ tell, onExit, server }, drainMs, stopSignal);
+    const release = async (graceMs: number): Promise<void> => {
+      await extendGuard(start.runDir, identity.pid, graceMs);
+      letGo();
+      child.unref();
+    };
+    return { ...identity, program: 'llama-server', port: start.port, contextSize: slot?.n_ctx ?? start.contextSize, secret, onExit, stop, kill, release };
   } catch (error) {
     kill();
     await onExit;
@@ -105,6 +146,10 @@ async function startOn(start: Start, signal: AbortSignal): Promise<LocalEngine> 
   } finally {
     signal.removeEventListener('abort', kill);
   }
+}
+
+function keyFileOf(runDir: string, deploymentId: string): string {
+  return join(runDir, `${deploymentId}.key`);
 }
 
 function toArguments({ engine, port, contextSize }: Start, keyFile: string): string[] {
@@ -159,19 +204,20 @@ async function explainExit(start: Start, { code, signal }: EngineExit): Promise<
   return new EngineStartError('INTERNAL', `llama-server ended before it was ready (${how}); its log says more.`);
 }
 
-type Running = { child: ChildProcess; onExit: Promise<EngineExit>; server: Server };
+/** `tell` sends a signal to the whole process group, as long as it is the server's. */
+type Running = { tell: (signal: NodeJS.Signals) => void; onExit: Promise<EngineExit>; server: Server };
 
 /** It cuts running answers when it is told to end, so they are waited for here. */
-async function stopServer({ child, onExit, server }: Running, drainMs: number, signal?: AbortSignal): Promise<EngineExit> {
+async function stopServer({ tell, onExit, server }: Running, drainMs: number, signal?: AbortSignal): Promise<EngineExit> {
   const ended = new AbortController();
   void onExit.then(() => ended.abort());
   const drained = AbortSignal.any([ended.signal, AbortSignal.timeout(drainMs), ...(signal ? [signal] : [])]);
   while (!drained.aborted && (await isBusy(server, drained))) await sleep(drainPollMs, drained).catch(() => undefined);
-  const kill = (): void => killGroup(child, 'SIGKILL');
+  const kill = (): void => tell('SIGKILL');
   const timer = setTimeout(kill, endGraceMs);
   signal?.addEventListener('abort', kill, { once: true });
   if (signal?.aborted) kill();
-  killGroup(child, 'SIGTERM');
+  tell('SIGTERM');
   const exit = await onExit;
   clearTimeout(timer);
   signal?.removeEventListener('abort', kill);
