@@ -15,6 +15,10 @@ export type EventMap = {
   'deployment.log': { deploymentId: string; line: LogLine };
   /** A message of the session was added or ended, or the session itself changed or went away. */
   'chat.session_changed': { sessionId: string; messageId: string | null; removed?: boolean };
+  /** Somebody wants the answer stopped; whichever process makes it hears so. */
+  'chat.stop_requested': { messageId: string };
+  /** A command for a deployment is written in its row; the process that runs it looks there. */
+  'deployment.command': { deploymentId: string };
   /** A key was revoked or changed: sockets that it opened look at it again. */
   'access.key_changed': { keyId: string };
   'system.sampled': { sample: ResourcesSample };

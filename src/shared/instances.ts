@@ -16,6 +16,10 @@ export type OnInstanceDeath = (instance: InstanceView) => Promise<void>;
 /** Who else works on this database, and who did. */
 export type Instances = {
   readonly self: { readonly id: string; readonly host: string };
+  /** No other process can work on the database. */
+  readonly isSole: boolean;
+  /** Whether any living process of the service, this one included, runs on that machine. */
+  livesOn(host: string): Promise<boolean>;
   /** False for an id that nobody has, that said good-bye, or whose process has shown no sign of life for 10 s. */
   isAlive(id: string): Promise<boolean>;
   /** Null when nobody has the id, or had it so long ago that it is forgotten. */

@@ -8,8 +8,10 @@ import type { ModelRuntime } from '../../src/domains/deployments/runtime.ts';
 import type { DeploymentView } from '../../src/domains/deployments/types.ts';
 import type { InstalledModels, InstalledModelView } from '../../src/domains/downloads/types.ts';
 import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
+import type { Instances } from '../../src/shared/instances.ts';
 import type { Principal } from '../../src/shared/principal.ts';
 import { eventually } from './eventually.ts';
+import { Society } from './instances.ts';
 import { createManualClock, type ManualClock } from './manual-clock.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 
@@ -28,6 +30,8 @@ export type DeploymentsBench = DeploymentsRoom & {
 };
 
 export type BenchOptions = {
+  /** A process of a society of its own when left out. */
+  instances?: Instances;
   em: EntityManager;
   runtimes: readonly ModelRuntime[];
   installed?: readonly InstalledModelView[];
@@ -53,6 +57,7 @@ export async function createDeploymentsBench(options: BenchOptions): Promise<Dep
     clock,
     logger,
     logDir,
+    instances: options.instances ?? new Society().join(),
     machineMemory: async () => {
       const { availableBytes = 8 * gibibyte } = options;
       if (typeof availableBytes === 'number') return { availableBytes, gpuFreeBytes: null };

@@ -16,6 +16,8 @@ export class Society {
     return {
       self,
       find,
+      isSole: false,
+      livesOn: async (name) => [...this.#members.values()].some((member) => member.host === name && member.isAlive),
       isAlive: async (id) => (await find(id))?.isAlive ?? false,
       onDeath: (listener) => {
         this.#listeners.add(listener);

@@ -1,13 +1,13 @@
 import { abortable } from '../../shared/async.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
-import type { Instances } from '../../shared/instances.ts';
 import type { Principal } from '../../shared/principal.ts';
-import type { StreamEnd, TokenStream } from '../../shared/token-stream.ts';
+import type { StreamEnd, StreamEntry, TokenStream } from '../../shared/token-stream.ts';
 import type { ChatMessage } from './chat.entity.ts';
 import { knownShape, parseAfter } from './chat.input.ts';
+import { watchEnd } from './ended-elsewhere.ts';
 import { messageNotFound, sessionNotFound } from './faults.ts';
-import { interrupted, toOutcome, type StreamOutcome } from './generation/answer-keeper.ts';
+import { toOutcome, type StreamOutcome } from './generation/answer-keeper.ts';
 import type { Generations } from './generation/generations.ts';
 import { splitPieces } from './generation/piece-writer.ts';
 import type { MessageRepository } from './message.repository.ts';
@@ -26,6 +26,9 @@ export type AnswersDeps = {
 
 /** Events are hints: whoever waits for a change also looks by itself this often. */
 const lookAgainMs = 2_000;
+/** A maker stores its last words within some hundred milliseconds. */
+const stopLookMs = 100;
+const stopLooksMax = 20;
 
 /** Use cases of answers that are being made or have ended. */
 export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'watchSession'> {
@@ -42,8 +45,8 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     if (generation) {
       generation.abort('stopped');
       await abortable(generation.ended, signal);
-    } else if (status === 'streaming') {
-      // Another process makes it, or nobody any more: its maker notices at its next save that the row has ended.
+    } else if (status === 'streaming' && !(await this.#isStoppedElsewhere(id, principal, signal))) {
+      // Nobody makes it any more, or cannot be told: its maker notices at its next save that the row has ended.
       await messages.end(id, { status: 'stopped', usage: null, finishReason: 'stopped', error: null }, clock.now());
       events.publish('chat.session_changed', sessionId, { sessionId, messageId: id });
     }
@@ -52,18 +55,17 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
 
   async *stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): AsyncGenerator<ChatStreamEvent, void, undefined> {
     let position = parseAfter(after);
-    const { id, deploymentId } = await this.#find(messageId, principal);
+    const answer = await this.#find(messageId, principal);
+    const { id, deploymentId } = answer;
     yield { type: 'start', messageId: id, deploymentId, index: position };
     while (isLive(signal)) {
-      if (await this.#isStreamed(id)) {
-        for await (const entry of this.#deps.tokenStream.read(id, position, signal)) {
-          if (entry.type === 'end') {
-            yield toEnd(id, deploymentId, entry);
-            return;
-          }
-          position = entry.index;
-          yield { type: 'token', messageId: id, deploymentId, index: position, text: entry.text };
+      for await (const entry of this.#entries(answer, position, signal)) {
+        if (entry.type === 'end') {
+          yield toEnd(id, deploymentId, entry);
+          return;
         }
+        position = entry.index;
+        yield { type: 'token', messageId: id, deploymentId, index: position, text: entry.text };
       }
       // The reader has gone, or the stream was forgotten meanwhile: then the stored text has the rest.
       const row = isLive(signal) ? await this.#deps.messages.findWithPieces(id, principal.owner) : null;
@@ -88,9 +90,10 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
   }
 
   async *watchSession(id: string, principal: Principal, signal: AbortSignal): AsyncGenerator<{ session: ChatSessionView; message: ChatMessageView | null }, void, undefined> {
-    const { sessions, messages, events } = this.#deps;
+    const { sessions, messages, events, clock } = this.#deps;
     const known = knownShape(id);
     if (known === null) throw sessionNotFound();
+    let seenAt = clock.now();
     // Before the first look, so that nothing is missed in between.
     const changes = events.subscribe('chat.session_changed', { key: known, delivery: 'all' }, signal);
     try {
@@ -101,6 +104,11 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
         const now = await sessions.findSession(known, principal);
         if (!now) return;
         const messageId = change.type === 'event' ? change.payload.messageId : null;
+        if (change.type === 'resync' || change.droppedBefore > 0) {
+          // What ended meanwhile is told first: the newest message alone would not say it.
+          for (const row of await messages.endedSince(known, principal.owner, seenAt)) yield { session: now, message: toMessageView(row) };
+        }
+        seenAt = clock.now();
         const row = messageId === null ? await messages.newest(known, principal.owner) : await messages.find(messageId, principal.owner);
         yield { session: now, message: row && toMessageView(row) };
       }
@@ -109,9 +117,33 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     }
   }
 
-  /** The stream holds it from its first piece, or will as soon as there is one. */
-  async #isStreamed(id: string): Promise<boolean> {
-    return this.#deps.generations.find(id) !== undefined || (await this.#deps.tokenStream.has(id));
+  /** What the live stream has, which holds it from its first piece or will as soon as there is one. */
+  async *#entries(answer: ChatMessage, after: number, signal: AbortSignal): AsyncGenerator<StreamEntry, void, undefined> {
+    const { generations, tokenStream } = this.#deps;
+    if (generations.find(answer.id)) {
+      yield* tokenStream.read(answer.id, after, signal);
+      return;
+    }
+    const isMadeElsewhere = tokenStream.isShared && answer.status === 'streaming';
+    if (!isMadeElsewhere && !(await tokenStream.has(answer.id))) return;
+    const end = watchEnd(this.#deps, answer, signal);
+    try {
+      yield* tokenStream.read(answer.id, after, end.signal);
+    } finally {
+      end.close();
+    }
+  }
+
+  /** Asks whichever process makes it; false when nobody has done it within a moment. */
+  async #isStoppedElsewhere(id: string, principal: Principal, signal: AbortSignal): Promise<boolean> {
+    const { events, tokenStream, clock } = this.#deps;
+    if (!tokenStream.isShared) return false;
+    events.publish('chat.stop_requested', id, { messageId: id });
+    for (let look = 0; look < stopLooksMax; look += 1) {
+      await clock.sleep(stopLookMs, signal);
+      if ((await this.#find(id, principal)).status !== 'streaming') return true;
+    }
+    return false;
   }
 
   async #find(messageId: string, principal: Principal): Promise<ChatMessage> {
@@ -122,34 +154,10 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
   }
 }
 
-/** Marks what processes that are gone have left unfinished; returns how many. */
-export async function interruptOrphans({ messages, events, clock, instances }: OrphanDeps): Promise<number> {
-  const makers = await messages.makersOfUnfinished();
-  const areGone = await Promise.all(makers.map(async (maker) => maker === null || !(await instances.isAlive(maker))));
-  let count = 0;
-  for (const maker of makers.filter((_, place) => areGone[place])) {
-    for (;;) {
-      const orphans = await messages.unfinishedBy(maker, orphansAtOnce);
-      for (const { id, sessionId } of orphans) {
-        const isOurs = await messages.end(id, { ...interrupted('The service ended before the answer was complete.'), usage: null }, clock.now());
-        if (!isOurs) continue;
-        count += 1;
-        events.publish('chat.session_changed', sessionId, { sessionId, messageId: id });
-      }
-      if (orphans.length < orphansAtOnce) break;
-    }
-  }
-  return count;
-}
-
-type OrphanDeps = Pick<AnswersDeps, 'messages' | 'events' | 'clock'> & { instances: Pick<Instances, 'isAlive'> };
-
 /** A call, because the compiler does not expect a signal to change its mind. */
 function isLive(signal: AbortSignal): boolean {
   return !signal.aborted;
 }
-
-const orphansAtOnce = 100;
 
 function* storedEvents(row: ChatMessage, after: number): Generator<ChatStreamEvent> {
   const { id: messageId, deploymentId } = row;

@@ -7,7 +7,7 @@ import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import type { TokenStream } from '../../shared/token-stream.ts';
 import type { Deployments } from '../deployments/types.ts';
 import { Answerers } from './answerers.ts';
-import { Answers, interruptOrphans } from './answers.ts';
+import { Answers } from './answers.ts';
 import { createExport } from './export/export-session.ts';
 import { createImport } from './import/import-sessions.ts';
 import { ChatService } from './chat.service.ts';
@@ -15,6 +15,7 @@ import { Generations } from './generation/generations.ts';
 import { HistoryRepository } from './generation/history.repository.ts';
 import { defaultChatLimits, type ChatLimits } from './generation/limits.ts';
 import { History } from './history.ts';
+import { interruptOrphans } from './orphans.ts';
 import { MessageRepository } from './message.repository.ts';
 import { createRelays } from './relay/relay.ts';
 import type { Relays } from './relay/types.ts';
@@ -66,11 +67,12 @@ export function createChat(deps: ChatDeps): ChatModule {
   });
   const relays = createRelays({ em, http, messages, tokenStream, events, clock, logger, limits, instanceId: instances.self.id, deployments, generations, sessions: sessionRows });
   const interrupt = async (): Promise<void> => {
-    const count = await interruptOrphans({ messages, events, clock, instances });
+    const count = await interruptOrphans({ messages, tokenStream, events, clock, logger, instances });
     if (count > 0) logger.info({ count }, 'answers of a process that is gone were marked interrupted');
   };
   const listening: (() => void)[] = [];
   const start = async (): Promise<void> => {
+    listening.push(obeyStops(events, generations, logger));
     listening.push(instances.onDeath(interrupt));
     await interrupt();
   };
@@ -79,4 +81,16 @@ export function createChat(deps: ChatDeps): ChatModule {
     await generations.close(drain);
   };
   return { chat, relays, start, stop };
+}
+
+/** Stops answers of this process that were asked to be stopped in another one. Returns what ends it. */
+function obeyStops(events: EventBus, generations: Generations, logger: Logger): () => void {
+  const ended = new AbortController();
+  const obey = async (): Promise<void> => {
+    for await (const asked of events.subscribe('chat.stop_requested', { delivery: 'all' }, ended.signal)) {
+      if (asked.type === 'event') generations.find(asked.payload.messageId)?.abort('stopped');
+    }
+  };
+  obey().catch((err: unknown) => logger.error({ err }, 'stops that other processes ask for are not heard any more'));
+  return () => ended.abort();
 }

@@ -18,6 +18,10 @@ export type EndedAnswer = {
 
 export type MessageQuery = { sessionId: string; owner: string; afterId: string | null; throughId?: string; limit: number };
 
+/** Telling an end twice does no harm. */
+const clockSkewMs = 60_000;
+const endedMax = 100;
+
 /** Rows of messages; callers' queries carry the owner. */
 export class MessageRepository {
   readonly #em: SqlEntityManager;
@@ -93,8 +97,14 @@ export class MessageRepository {
     return rows.map((row) => row.instance_id);
   }
 
-  async unfinishedBy(instanceId: string | null, limit: number): Promise<{ id: string; sessionId: string }[]> {
+  async unfinishedBy(instanceId: string | null, limit: number): Promise<{ id: string; sessionId: string; content: string }[]> {
     const where = { status: 'streaming' as const, instanceId };
-    return await this.#em.fork().find(ChatMessage, where, { fields: ['id', 'sessionId'], orderBy: { id: 'asc' }, limit });
+    return await this.#em.fork().find(ChatMessage, where, { fields: ['id', 'sessionId', 'content'], orderBy: { id: 'asc' }, limit });
+  }
+
+  /** Answers of a session that have ended at `since` or later, or a little before by another process's clock. */
+  async endedSince(sessionId: string, owner: string, since: Date): Promise<ChatMessage[]> {
+    const finishedAt = { $gte: new Date(since.getTime() - clockSkewMs) };
+    return await this.#em.fork().find(ChatMessage, { sessionId, owner, role: 'assistant', finishedAt }, { orderBy: { id: 'asc' }, limit: endedMax });
   }
 }

@@ -1,16 +1,20 @@
 import type { EntityManager } from '@mikro-orm/core';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
+import type { Instances } from '../../shared/instances.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { DeploymentUse } from '../../shared/resources-sample.ts';
 import type { InstalledModels } from '../downloads/types.ts';
 import { DeploymentRepository, type DeploymentRow } from './deployment.repository.ts';
+import { CommandListener } from './command-listener.ts';
 import { DeploymentsService } from './deployments.service.ts';
+import { Elsewhere } from './elsewhere.ts';
 import { FitChecker, type MachineMemory } from './fit.ts';
 import { ggufFilesOf } from './installed-choice.ts';
 import { LogStore } from './logs/log-store.ts';
 import type { LogLimits } from './logs/run-log.ts';
 import type { ModelRuntime, RuntimeStart } from './runtime.ts';
+import { Ownership } from './ownership.ts';
 import { StartPlanner } from './start-planner.ts';
 import { Supervisors } from './supervisors.ts';
 import type { Deployments } from './types.ts';
@@ -23,6 +27,8 @@ export type DeploymentsDeps = {
   events: EventBus;
   clock: Clock;
   logger: Logger;
+  /** This service process and the others on the same database. */
+  instances: Instances;
   /** A folder of our own; one folder a deployment is made in it. */
   logDir: string;
   machineMemory: MachineMemory;
@@ -53,7 +59,7 @@ const defaultStartTimeoutMs = 600_000;
 const defaultDrainMs = 30_000;
 
 export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
-  const { runtimes, installed, events, clock, logger, config = {} } = deps;
+  const { runtimes, installed, events, clock, logger, instances, config = {} } = deps;
   const repository = new DeploymentRepository(deps.em);
   const logs = new LogStore({ folder: deps.logDir, events, clock, logger, ...(config.logs ? { limits: config.logs } : {}) });
   const fit = new FitChecker(deps.machineMemory);
@@ -68,6 +74,7 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
     return { modelPath: files.path, apiKey: null };
   };
   const supervisors = new Supervisors({
+    instanceId: instances.self.id,
     repository,
     logs,
     events,
@@ -82,11 +89,34 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
   const onUse = (installedModelId: string): void => {
     installed.touch(installedModelId).catch((error: unknown) => logger.warn({ installedModelId, err: error }, 'the use of a model could not be noted'));
   };
-  const deployments = new DeploymentsService({ repository, runtimes, planner, supervisors, logs, events, clock, onUse });
+  const modelFolderOf = async (row: DeploymentRow): Promise<string | null> => (runtimes.get(row.runtime)?.capabilities.needsModel ? (await planner.modelOf(row)).folder : null);
+  const ownership = new Ownership({ repository, instances, supervisors, modelFolderOf, events, clock, logger });
+  const elsewhere = new Elsewhere({ repository, instances, events, clock });
+  const commands = new CommandListener({ repository, instances, supervisors, events, clock, logger });
+  const deployments = new DeploymentsService({ repository, runtimes, planner, supervisors, ownership, elsewhere, self: instances.self, logs, events, clock, onUse });
   return {
     deployments,
     uses: () => supervisors.uses(),
-    start: (signal) => supervisors.reconcile(signal),
-    stop: (signal) => supervisors.close(config.onStop === 'keep', signal),
+    ...lifeOf({ instances, ownership, elsewhere, commands }, (signal) => supervisors.close(config.onStop === 'keep', signal)),
+  };
+}
+
+type Parts = { instances: Instances; ownership: Ownership; elsewhere: Elsewhere; commands: CommandListener };
+
+function lifeOf({ instances, ownership, elsewhere, commands }: Parts, closeAll: (signal: AbortSignal) => Promise<void>): Pick<DeploymentsRoom, 'start' | 'stop'> {
+  const stopping = new AbortController();
+  return {
+    start: async (signal) => {
+      const endTelling = instances.onDeath((dead) => ownership.inherit(dead, stopping.signal));
+      stopping.signal.addEventListener('abort', endTelling, { once: true });
+      await ownership.start(signal);
+      commands.start();
+    },
+    stop: async (signal) => {
+      stopping.abort();
+      await commands.stop();
+      elsewhere.close();
+      await closeAll(signal);
+    },
   };
 }

@@ -1,6 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core';
 import type { StoredError } from '../../shared/errors.ts';
 import { deploymentStatuses, desiredStatuses } from './deployment.machine.ts';
+import type { DeploymentCommand, EngineAccess } from './elsewhere.ts';
 import type { Keepsake, RuntimeHandle } from './runtime.ts';
 import type { DeploymentConfig } from './types.ts';
 
@@ -25,6 +26,14 @@ const DeploymentSchema = defineEntity({
     handle: p.json<RuntimeHandle | null>().nullable(),
     /** What to take over after a crash. Lazy, because the engine's secret is in it. */
     keepsake: p.json<Keepsake | null>().nullable().lazy(),
+    /** The service process that runs it, or did. */
+    instanceId: p.uuid().nullable(),
+    /** The machine of that process. */
+    host: p.string().nullable(),
+    /** What another process wants of that one. */
+    command: p.json<DeploymentCommand | null>().nullable(),
+    /** How other processes reach the engine. Lazy, because its secret is in it. */
+    access: p.json<EngineAccess | null>().nullable().lazy(),
     /** Counts starts; the log's run number. */
     runs: p.integer(),
     restarts: p.integer(),

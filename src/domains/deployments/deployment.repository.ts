@@ -1,4 +1,4 @@
-import { UniqueConstraintViolationException, type EntityManager, type FilterQuery } from '@mikro-orm/core';
+import { LockMode, UniqueConstraintViolationException, type EntityManager, type FilterQuery } from '@mikro-orm/core';
 import { AppError } from '../../shared/errors.ts';
 import { isId } from '../../shared/ids.ts';
 import { decodeCursor, decodeIdCursor, encodeCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
@@ -7,15 +7,16 @@ import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
 import { Deployment } from './deployment.entity.ts';
 import { deploymentMachine, occupyingStatuses, type DeploymentStatus } from './deployment.machine.ts';
+import type { DeploymentCommand, EngineAccess } from './elsewhere.ts';
 import type { Keepsake } from './runtime.ts';
 import type { DeploymentConfig, DeploymentEventView, DeploymentFilter } from './types.ts';
 
 const listName = 'deployments';
 
-/** A row without its secrets, which only `apiKeyOf` and `keepsakeOf` read. */
-export type DeploymentRow = Omit<Deployment, 'apiKey' | 'keepsake'>;
-export type NewDeployment = Pick<Deployment, 'id' | 'name' | 'modelId' | 'variant' | 'installedModelId' | 'runtime' | 'config' | 'override' | 'createdBy' | 'createdAt'> & { apiKey: string | null };
-export type StatePatch = Partial<Pick<Deployment, 'endpoint' | 'handle' | 'keepsake' | 'runs' | 'restarts' | 'recentFailures' | 'lastExit' | 'error' | 'startedAt' | 'desiredStatus'>>;
+/** A row without its secrets, which only `apiKeyOf`, `keepsakeOf` and `accessOf` read. */
+export type DeploymentRow = Omit<Deployment, 'apiKey' | 'keepsake' | 'access'>;
+export type NewDeployment = Pick<Deployment, 'id' | 'name' | 'modelId' | 'variant' | 'installedModelId' | 'runtime' | 'config' | 'override' | 'createdBy' | 'createdAt' | 'instanceId' | 'host'> & { apiKey: string | null };
+export type StatePatch = Partial<Pick<Deployment, 'endpoint' | 'handle' | 'keepsake' | 'access' | 'runs' | 'restarts' | 'recentFailures' | 'lastExit' | 'error' | 'startedAt' | 'desiredStatus'>>;
 export type StateChange = { id: string; to: DeploymentStatus; from?: readonly DeploymentStatus[]; patch?: StatePatch; reason?: string; at: Date };
 
 /** Far more than one machine runs; a bound for queries that have no page. */
@@ -104,6 +105,34 @@ export class DeploymentRepository {
     return row?.keepsake ?? null;
   }
 
+  async accessOf(id: string): Promise<EngineAccess | null> {
+    const row = await this.#em().findOne(Deployment, { id }, { populate: ['access'] });
+    return row?.access ?? null;
+  }
+
+  /** Makes `owner` the process that runs it; false when somebody else was quicker. */
+  async claim(id: string, from: string | null, owner: { id: string; host: string }): Promise<boolean> {
+    const claimed = { instanceId: owner.id, host: owner.host, command: null };
+    return (await this.#em().nativeUpdate(Deployment, { id, instanceId: from }, claimed)) > 0;
+  }
+
+  async setCommand(id: string, command: DeploymentCommand): Promise<void> {
+    await this.#em().nativeUpdate(Deployment, { id }, { command });
+  }
+
+  /** Rows that this process runs and that somebody wants something of. */
+  async commandsFor(instanceId: string): Promise<DeploymentRow[]> {
+    return await this.#em().find(Deployment, { instanceId, command: { $ne: null } }, { orderBy: { id: 'asc' }, limit: manyMax });
+  }
+
+  /** Unless another command has come meanwhile. */
+  async clearCommand(id: string, commandId: string): Promise<void> {
+    await this.#em().transactional(async (tx) => {
+      const row = await tx.findOne(Deployment, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+      if (row?.command?.id === commandId) row.command = null;
+    });
+  }
+
   /** The state that it left, or null when the row is gone or the change is not allowed from its state. */
   async change(request: StateChange): Promise<DeploymentStatus | null> {
     // `patch` names columns of the row only, which the generic request cannot see through Deployment's lazy types.
@@ -144,6 +173,8 @@ const initialState = {
   endpoint: null,
   handle: null,
   keepsake: null,
+  access: null,
+  command: null,
   runs: 0,
   restarts: 0,
   recentFailures: [],

@@ -13,6 +13,8 @@ import type { DeploymentRepository, DeploymentRow, NewDeployment } from './deplo
 import type { LogStore } from './logs/log-store.ts';
 import type { ModelRuntime } from './runtime.ts';
 import type { StartPlan, StartPlanner } from './start-planner.ts';
+import type { Controls, Elsewhere } from './elsewhere.ts';
+import type { Ownership } from './ownership.ts';
 import type { Supervisors } from './supervisors.ts';
 import type {
   DeploymentConfig, DeploymentEventView, DeploymentFilter, Deployments, DeploymentView, FitReport, FitRequest, InferenceTarget,
@@ -24,6 +26,10 @@ export type DeploymentsServiceDeps = {
   runtimes: ReadonlyMap<string, ModelRuntime>;
   planner: StartPlanner;
   supervisors: Supervisors;
+  ownership: Ownership;
+  elsewhere: Elsewhere;
+  /** This service process. */
+  self: { readonly id: string; readonly host: string };
   logs: LogStore;
   events: EventBus;
   clock: Clock;
@@ -66,16 +72,14 @@ export class DeploymentsService implements Deployments {
 
   async stop(id: string, signal: AbortSignal): Promise<DeploymentView> {
     signal.throwIfAborted();
-    await this.#row(id);
-    await this.#deps.supervisors.of(id).stop();
+    await (await this.#controlsOf(await this.#row(id))).stop();
     return await this.get(id);
   }
 
   async restart(id: string, signal: AbortSignal): Promise<DeploymentView> {
     signal.throwIfAborted();
     this.#deps.supervisors.assertOpen();
-    await this.#row(id);
-    await this.#deps.supervisors.of(id).restart();
+    await (await this.#controlsOf(await this.#row(id))).restart();
     return await this.get(id);
   }
 
@@ -99,7 +103,7 @@ export class DeploymentsService implements Deployments {
   async delete(id: string, signal: AbortSignal): Promise<DeploymentView> {
     const view = await this.stop(id, signal);
     const { supervisors, repository, logs } = this.#deps;
-    await abortable(supervisors.of(id).settled(), signal);
+    await abortable((await this.#controlsOf(await this.#row(id))).settled(), signal);
     await repository.remove(id);
     supervisors.forget(id);
     await logs.remove(id);
@@ -185,14 +189,12 @@ export class DeploymentsService implements Deployments {
   }
 
   async target(id: string, signal: AbortSignal): Promise<InferenceTarget> {
-    await this.#row(id);
-    return await this.#deps.supervisors.of(id).target(signal);
+    return await (await this.#controlsOf(await this.#row(id))).target(signal);
   }
 
   async ensureReady(id: string, signal: AbortSignal): Promise<ReadyTarget> {
     this.#deps.supervisors.assertOpen();
-    await this.#row(id);
-    return await this.#deps.supervisors.of(id).ensureReady(signal);
+    return await (await this.#controlsOf(await this.#row(id))).ensureReady(signal);
   }
 
   async usesInstalledModel(installedModelId: string): Promise<boolean> {
@@ -205,7 +207,7 @@ export class DeploymentsService implements Deployments {
     if (given.length > 0 || override.length > 0) throw validationFailed([{ field: 'deployment_id', message: 'excludes every other field' }]);
     const row = await this.#row(id);
     if (row.status === 'stopped' || row.status === 'failed') await this.#deps.planner.planAgain(row, principal, signal);
-    await this.#deps.supervisors.of(id).start();
+    await (await this.#controlsOf(row)).start();
     if (row.installedModelId) this.#deps.onUse(row.installedModelId);
     return await this.get(id);
   }
@@ -222,6 +224,8 @@ export class DeploymentsService implements Deployments {
       override: input.override,
       createdBy: principal.owner,
       createdAt: this.#deps.clock.now(),
+      instanceId: this.#deps.self.id,
+      host: this.#deps.self.host,
       apiKey: input.apiKey ?? null,
     };
     for (let attempt = 1; ; attempt += 1) {
@@ -242,6 +246,12 @@ export class DeploymentsService implements Deployments {
     const row = await this.#deps.repository.find(id);
     if (!row) throw new AppError('DEPLOYMENT_NOT_FOUND', 'There is no such deployment.');
     return row;
+  }
+
+  async #controlsOf(row: DeploymentRow): Promise<Controls> {
+    const { ownership, elsewhere, supervisors } = this.#deps;
+    const owner = await ownership.ownerOf(row);
+    return owner ? elsewhere.controls(row, owner) : supervisors.of(row.id);
   }
 
   async #view(row: DeploymentRow): Promise<DeploymentView> {

@@ -150,7 +150,8 @@ export class EngineCycle {
       onHandle: (handle) => repository.patch(this.#id, { handle }),
       onRunning: async (model) => {
         const { baseUrl: endpoint, handle, keepsake = null } = model;
-        const patch: StatePatch = { endpoint, handle, keepsake, error: null };
+        const access = { baseUrl: endpoint, model: model.model, headers: model.headers, contextSize: model.contextSize };
+        const patch: StatePatch = { endpoint, handle, keepsake, access, error: null };
         if (isAdopted) await repository.patch(this.#id, patch);
         else await this.#owner.change('running', { ...patch, startedAt: clock.now() });
         open.log.say('info', isAdopted ? `Taken over at ${endpoint}.` : `Running at ${endpoint}.`);
@@ -182,7 +183,8 @@ export class EngineCycle {
     // A start that was asked for while it ran has been answered by its running; a later one counts.
     this.#owner.answered();
     const row = await this.#deps.repository.find(this.#id);
-    if (!row) return { type: 'done' };
+    // Another process has taken it over, because this one stood still for so long that it counted as dead.
+    if (!row || row.instanceId !== this.#deps.instanceId) return { type: 'done' };
     const now = this.#deps.clock.now();
     const decision = decideRestart(restartPolicyOf(row.config, runtime), outcome, row.recentFailures, now);
     const { code, signal, reason } = outcome.exit;

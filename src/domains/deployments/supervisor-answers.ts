@@ -38,6 +38,6 @@ export function toTarget({ model, lost, row }: LiveModel): InferenceTarget {
 }
 
 /** Columns of a row whose engine is gone. */
-export const nothingRuns = { endpoint: null, handle: null, keepsake: null };
+export const nothingRuns = { endpoint: null, handle: null, keepsake: null, access: null };
 /** Columns of a row whose curve of restarts begins anew. */
 export const freshCounts = { restarts: 0, recentFailures: [] as readonly string[] };

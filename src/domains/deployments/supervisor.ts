@@ -14,6 +14,8 @@ import { assertComing, freshCounts, nothingRuns, tooManyWait, toTarget } from '.
 import type { InferenceTarget, ReadyTarget } from './types.ts';
 
 export type SupervisorDeps = {
+  /** Of this process. */
+  instanceId: string;
   repository: DeploymentRepository;
   logs: LogStore;
   events: EventBus;

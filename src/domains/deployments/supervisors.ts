@@ -2,21 +2,21 @@ import { AppError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { DeploymentUse } from '../../shared/resources-sample.ts';
 import { keepAliveMsOf } from './deployment-config.ts';
-import type { DeploymentRepository, DeploymentRow } from './deployment.repository.ts';
+import type { DeploymentRow } from './deployment.repository.ts';
 import { endLeftOver } from './model-adoption.ts';
 import { Supervisor, type SupervisorDeps } from './supervisor.ts';
+
+const leftOverLimitMs = 20_000;
 
 /** The supervisors of this process, one a deployment, made when first needed. */
 export class Supervisors {
   readonly #deps: SupervisorDeps;
-  readonly #repository: DeploymentRepository;
   readonly #logger: Logger;
   readonly #all = new Map<string, Supervisor>();
   #closed = false;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
-    this.#repository = deps.repository;
     this.#logger = deps.logger;
   }
 
@@ -42,16 +42,17 @@ export class Supervisors {
     if (this.#closed) throw new AppError('SHUTTING_DOWN', 'The service is shutting down.', { retryAfterSeconds: 10 });
   }
 
-  /**
-   * Brings what the last service process left in line with what is wanted: engines that go on serving are taken
-   * over, others without a service are ended, and what should run is started anew.
-   */
-  async reconcile(signal: AbortSignal): Promise<void> {
-    const rows = await this.#repository.listUnsettled();
-    await Promise.all(rows.map((row) => this.#reconcileOne(row, signal)));
+  /** Ends what an earlier owner may have left of it. */
+  async endLeftOver(row: DeploymentRow): Promise<void> {
+    const runtime = this.#deps.runtimeOf(row.runtime);
+    if (runtime) await endLeftOver(row, runtime, { logger: this.#logger }, AbortSignal.timeout(leftOverLimitMs));
   }
 
-  async #reconcileOne(row: DeploymentRow, signal: AbortSignal): Promise<void> {
+  /**
+   * Brings what an earlier service process left in line with what is wanted: an engine that goes on serving is taken
+   * over, another one is ended, and what should run is started anew.
+   */
+  async reconcileOne(row: DeploymentRow, signal: AbortSignal): Promise<void> {
     const supervisor = this.of(row.id);
     const runtime = this.#deps.runtimeOf(row.runtime);
     if (row.desiredStatus === 'running' && row.status === 'running' && runtime?.adopt && row.handle) {

@@ -92,6 +92,14 @@ export class InstanceRegistry implements Instances {
     return (await this.find(id))?.isAlive ?? false;
   }
 
+  get isSole(): boolean {
+    return this.#options.isSole;
+  }
+
+  async livesOn(host: string): Promise<boolean> {
+    return (await this.#look()).some((instance) => instance.host === host && instance.isAlive);
+  }
+
   async find(id: string): Promise<InstanceView | null> {
     return (await this.#look()).find((instance) => instance.id === id) ?? null;
   }

@@ -12,6 +12,7 @@ import { InProcessEventBus } from '../../../src/infrastructure/events/in-process
 import { never, operator, installedModels } from '../deployments-bench.ts';
 import { installedTiny } from '../installed-tiny.ts';
 import { eventually } from '../eventually.ts';
+import { Society } from '../instances.ts';
 import { plainHttp } from '../plain-http.ts';
 import { silentLogger } from '../silent-logger.ts';
 import { createSmallEngineRuntime } from '../small-engine-runtime.ts';
@@ -29,6 +30,7 @@ const room = createDeployments({
   clock: systemClock,
   logger: silentLogger,
   logDir,
+  instances: new Society().join(),
   config: { onStop: 'keep' },
   machineMemory: () => Promise.resolve({ availableBytes: 8 * 1024 ** 3, gpuFreeBytes: null }),
 });

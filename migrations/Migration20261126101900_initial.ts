@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126100836_initial extends Migration {
+export class Migration20261126101900_initial extends Migration {
 
-  override name = 'Migration20261126100836_initial';
+  override name = 'Migration20261126101900_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
@@ -20,7 +20,7 @@ export class Migration20261126100836_initial extends Migration {
     this.addSql(`create table "chat_sessions" ("id" uuid not null, "title" text not null, "owner" varchar(255) not null, "system_prompt" text null, "parameters" jsonb not null, "deployment_ids" jsonb not null, "created_at" timestamptz not null, "updated_at" timestamptz not null, primary key ("id"));`);
     this.addSql(`create index "chat_sessions_owner_id_index" on "chat_sessions" ("owner", "id");`);
 
-    this.addSql(`create table "deployments" ("id" uuid not null, "name" varchar(255) not null, "model_id" varchar(255) null, "variant" varchar(255) null, "installed_model_id" uuid null, "runtime" varchar(255) not null, "status" text not null, "desired_status" text not null, "config" jsonb not null, "api_key" text null, "endpoint" text null, "handle" jsonb null, "keepsake" jsonb null, "runs" int not null, "restarts" int not null, "recent_failures" jsonb not null, "last_exit" jsonb null, "error" jsonb null, "override" jsonb not null, "created_by" varchar(255) not null, "created_at" timestamptz not null, "started_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`create table "deployments" ("id" uuid not null, "name" varchar(255) not null, "model_id" varchar(255) null, "variant" varchar(255) null, "installed_model_id" uuid null, "runtime" varchar(255) not null, "status" text not null, "desired_status" text not null, "config" jsonb not null, "api_key" text null, "endpoint" text null, "handle" jsonb null, "keepsake" jsonb null, "instance_id" uuid null, "host" varchar(255) null, "command" jsonb null, "access" jsonb null, "runs" int not null, "restarts" int not null, "recent_failures" jsonb not null, "last_exit" jsonb null, "error" jsonb null, "override" jsonb not null, "created_by" varchar(255) not null, "created_at" timestamptz not null, "started_at" timestamptz null, primary key ("id"));`);
     this.addSql(`alter table "deployments" add constraint "deployments_name_unique" unique ("name");`);
     this.addSql(`create index "deployments_status_id_index" on "deployments" ("status", "id");`);
     this.addSql(`create index "deployments_model_id_index" on "deployments" ("model_id");`);
