@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126101900_initial extends Migration {
+export class Migration20261126103549_initial extends Migration {
 
-  override name = 'Migration20261126101900_initial';
+  override name = 'Migration20261126103549_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
