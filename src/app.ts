@@ -156,7 +156,7 @@ const userAgentOf = (version: string): string => `llm-manager/${version}`;
 
 function createRooms({ config, logger, version }: AppOptions, base: Foundation, runner: Runner): Rooms {
   const { database, events, jobs, folder, inference, inferenceFetch, tokenStream } = base;
-  const common = { em: database.orm.em, events, clock: systemClock, logger };
+  const common = { em: database.orm.em, events, clock: systemClock, logger, instances: base.instances };
   const access = createAccess(common);
   runner.defer('access', () => access.stop());
   const disks = [
@@ -198,12 +198,11 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     ...common,
     runtimes: new Map(runtimes.map((runtime) => [runtime.id, runtime])),
     installed: downloads.installed,
-    instances: base.instances,
     logDir: path.join(folder.logs, 'deployments'),
     machineMemory: system.machineMemory,
     config: { onStop: config.deployments.onStop },
   });
-  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, instances: base.instances, http: inference });
+  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference });
   return { access, catalog, downloads, deployments, chat, system };
 }
 
