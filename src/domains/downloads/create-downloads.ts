@@ -115,7 +115,7 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
     start: async () => {
       followFigures(events, board, stopping.signal, logger);
       followLimits(events, { limit, runner }, stopping.signal, logger);
-      await reconcile(repository, jobs, retries, deps.soleWorker ?? false);
+      await reconcile({ repository, jobs, retries, clock, soleWorker: deps.soleWorker ?? false });
       retries.start();
       await jobs.work(downloadQueue, config.parallel, runner.handle, { perGroup: config.parallelPerSource ?? null });
     },
@@ -203,11 +203,19 @@ async function sweep(repository: DownloadRepository, jobs: JobQueue, clock: Cloc
   }
 }
 
-async function reconcile(repository: DownloadRepository, jobs: JobQueue, retries: RetrySchedule, soleWorker: boolean): Promise<void> {
+/** A new start is a good moment to try again, and the clock may have been wrong; only a server that named a time is left alone until then. */
+function dueAt({ retryAt, error }: TaskRow, now: Date): Date {
+  if (error?.code === 'RATE_LIMITED' && retryAt) return retryAt;
+  return new Date(Math.min(retryAt?.getTime() ?? 0, now.getTime() + dueSoonMs));
+}
+
+const dueSoonMs = 5_000;
+
+async function reconcile({ repository, jobs, retries, clock, soleWorker }: { repository: DownloadRepository; jobs: JobQueue; retries: RetrySchedule; clock: Clock; soleWorker: boolean }): Promise<void> {
   for (const row of await repository.listByStatus(['queued', 'retrying', 'running', 'verifying', 'scanning'])) {
-    const { id, status, retryAt } = row;
+    const { id, status } = row;
     if (status === 'retrying') {
-      retries.at(id, retryAt ?? new Date(0));
+      retries.at(id, dueAt(row, clock.now()));
       continue;
     }
     if (status !== 'queued' && soleWorker) await repository.move(id, 'queued', { from: ['running', 'verifying', 'scanning'], reason: 'its worker is gone' });

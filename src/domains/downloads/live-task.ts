@@ -37,6 +37,7 @@ export class LiveTask {
   #savedAtMs: number;
   #saving: Promise<void> = Promise.resolve();
   #isSaving = false;
+  #closing: Promise<void> | null = null;
 
   constructor(options: LiveTaskOptions) {
     const { files, clock } = options;
@@ -92,6 +93,11 @@ export class LiveTask {
 
   /** Ends the figures; the last ones are stored when this resolves. */
   async close(): Promise<void> {
+    this.#closing ??= this.#end();
+    await this.#closing;
+  }
+
+  async #end(): Promise<void> {
     clearInterval(this.#timer);
     await this.#saving;
     await this.#save();

@@ -86,6 +86,8 @@ export class TaskFiles {
       await this.#exclusively(place, signal, async () => {
         if (await exists(place.partPath)) await publishBlob(place);
         else if ((await blobSize(place.blobPath)) !== file.sizeBytes) throw new AppError('INTEGRITY_FAILED', `${file.path} went away while the download was being finished.`);
+        // What a kill after the last rename has left of an earlier try.
+        else await removePartFiles(place.partPath);
       });
     }
     for (const file of files) await linkFile(layout, file.path, layout.place(blobKeyOf(file)).blobPath);

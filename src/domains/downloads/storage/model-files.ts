@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { lstat, mkdir, readdir, readFile, readlink, realpath, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { isMissingFile } from '../transfer/faults.ts';
@@ -37,11 +37,16 @@ export async function linkFile(layout: ModelLayout, path: string, blobPath: stri
   if (parent !== folder && !parent.startsWith(`${folder}/`)) throw new Error(`a folder of ${layout.folder} is a link to elsewhere`);
   const target = relative(parent, join(await realpath(dirname(blobPath)), blobPath.slice(dirname(blobPath).length + 1)));
   if ((await orNull(readlink(name))) === target) return;
-  const temporary = join(parent, `.${randomUUID()}.tmp`);
-  await symlink(target, temporary);
+  // The same name each time: what a kill leaves is used by the next try instead of lying about for ever.
+  const temporary = join(parent, `.${createHash('sha256').update(`${name}\0${target}`).digest('hex').slice(0, 16)}.tmp`);
+  await symlink(target, temporary).catch((error: unknown) => {
+    if (!isThere(error)) throw error;
+  });
   try {
     await rename(temporary, name);
   } catch (error) {
+    // Another task did the same at this moment.
+    if ((await orNull(readlink(name))) === target) return;
     await rm(temporary, { force: true });
     throw error;
   }
@@ -52,9 +57,13 @@ export async function writeRef(layout: ModelLayout, requestedRevision: string | 
   const path = layout.refPath(requestedRevision);
   if (path === null || (await orNull(readFile(path, 'utf8'))) === revision) return;
   await mkdir(dirname(path), { recursive: true });
-  const temporary = `${path}.${randomUUID()}.tmp`;
+  const temporary = `${path}.${createHash('sha256').update(revision).digest('hex').slice(0, 16)}.tmp`;
   await writeFile(temporary, revision);
-  await rename(temporary, path);
+  try {
+    await rename(temporary, path);
+  } catch (error) {
+    if ((await orNull(readFile(path, 'utf8'))) !== revision) throw error;
+  }
 }
 
 /** True when every file is there with its size. What is in them was compared when they came. */
@@ -137,6 +146,10 @@ async function orNull<T>(work: Promise<T>): Promise<T | null> {
     if (isMissingFile(error) || isNotALink(error)) return null;
     throw error;
   }
+}
+
+function isThere(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIST';
 }
 
 function isNotALink(error: unknown): boolean {

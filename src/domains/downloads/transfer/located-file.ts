@@ -3,6 +3,8 @@ import { abortable } from '../../../shared/async.ts';
 import { TransferFault } from './faults.ts';
 import type { FileIdentity } from './sidecar.ts';
 
+type Answer = { location: FileLocation; freshUntilMs: number };
+
 export type Locate = (signal: AbortSignal) => Promise<FileLocation>;
 
 /** An address that ends within this is not begun with. */
@@ -13,7 +15,7 @@ export class LocatedFile {
   readonly #identity: FileIdentity;
   readonly #locate: Locate;
   readonly #nowMs: () => number;
-  #asked: Promise<FileLocation> | null = null;
+  #asked: Promise<Answer> | null = null;
 
   constructor(identity: FileIdentity, locate: Locate, nowMs: () => number) {
     this.#identity = identity;
@@ -27,22 +29,20 @@ export class LocatedFile {
    */
   async get(signal: AbortSignal): Promise<FileLocation> {
     const asked = this.#asked ?? this.#start(signal);
-    const location = await abortable(asked, signal);
-    const isFresh = location.expiresAtMs === null || location.expiresAtMs - expiryMarginMs > this.#nowMs();
-    if (isFresh || this.#asked !== asked) return location;
-    // One that is short-lived from the start must do.
-    return await abortable(this.#start(signal), signal);
+    const { location, freshUntilMs } = await abortable(asked, signal);
+    if (freshUntilMs > this.#nowMs() || this.#asked !== asked) return location;
+    return (await abortable(this.#start(signal), signal)).location;
   }
 
   /** That address is no longer honoured. */
   expire(location: FileLocation): void {
     const asked = this.#asked;
     void asked?.then((present) => {
-      if (present === location && this.#asked === asked) this.#asked = null;
+      if (present.location === location && this.#asked === asked) this.#asked = null;
     }, () => undefined);
   }
 
-  #start(signal: AbortSignal): Promise<FileLocation> {
+  #start(signal: AbortSignal): Promise<Answer> {
     const asked = this.#ask(signal);
     this.#asked = asked;
     asked.catch(() => {
@@ -51,10 +51,12 @@ export class LocatedFile {
     return asked;
   }
 
-  async #ask(signal: AbortSignal): Promise<FileLocation> {
+  async #ask(signal: AbortSignal): Promise<Answer> {
     const location = await this.#locate(signal);
     assertSameFile(location, this.#identity);
-    return location;
+    const freshUntilMs = (location.expiresAtMs ?? Infinity) - expiryMarginMs;
+    // One that looks old on its arrival is short-lived, or our clock is wrong: it is used until it is refused.
+    return { location, freshUntilMs: freshUntilMs > this.#nowMs() ? freshUntilMs : Infinity };
   }
 }
 
