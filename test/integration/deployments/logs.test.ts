@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -139,6 +139,16 @@ describe('bounds', () => {
     store = createStore({ runsKept: 2 });
     for (let run = 1; run <= 4; run += 1) await writeRun(run, [`run ${run}`]);
     expect(await messages({ limit: 10 })).toEqual(['run 3', 'run 4']);
+  });
+
+  it('lets go of what was written a month ago', async () => {
+    await writeRun(1, ['of old']);
+    await writeRun(2, ['newer']);
+    const [name = ''] = (await readdir(join(folder, id))).filter((file) => file.startsWith('1.'));
+    const monthAgo = Date.now() / 1000 - 31 * 86_400;
+    await utimes(join(folder, id, name), monthAgo, monthAgo);
+    await writeRun(3, ['newest']);
+    expect(await messages({ limit: 10 })).toEqual(['newer', 'newest']);
   });
 
   it('leaves out what comes faster than is kept, and counts it', async () => {

@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../../shared/clock.ts';
 import type { EventBus, LogLine } from '../../../shared/event-bus.ts';
@@ -13,6 +13,8 @@ import { defaultLogLimits, RunLog, type LogLimits } from './run-log.ts';
 
 /** The most that `tail` may ask for; a page's own limit applies besides. */
 export const tailMax = 10_000;
+
+const dayMs = 86_400_000;
 
 type LogFilter = Pick<LogQuery, 'since' | 'until' | 'level' | 'search'>;
 
@@ -173,8 +175,15 @@ export class LogStore {
 
   async #prune(folder: string, run: number): Promise<void> {
     const oldest = run - this.#limits.runsKept;
-    const old = (await listSegments(folder)).filter((segment) => segment.run <= oldest);
-    await Promise.all(old.map((segment) => rm(segment.path, { force: true })));
+    // By the clock of the file system, which has dated the files.
+    const writtenBefore = Date.now() - this.#limits.keptDays * dayMs;
+    const old = await Promise.all(
+      (await listSegments(folder)).map(async (segment) => {
+        const stats = segment.run <= oldest ? null : await stat(segment.path).catch(() => null);
+        return stats === null || stats.mtimeMs < writtenBefore ? [segment] : [];
+      }),
+    );
+    await Promise.all(old.flat().map((segment) => rm(segment.path, { force: true })));
   }
 
   #folderOf(deploymentId: string): string {

@@ -10,6 +10,8 @@ export type LogLimits = {
   /** The first file (why a start went wrong) and this many of the newest ones are kept. */
   newestSegments: number;
   runsKept: number;
+  /** Files that nothing was written to for so long are let go of with the next run. */
+  keptDays: number;
   linesPerSecond: number;
   burstLines: number;
   /** Waiting for the disk; beyond it lines are left out. */
@@ -21,6 +23,7 @@ export const defaultLogLimits: LogLimits = {
   segmentBytes: 1024 * 1024,
   newestSegments: 4,
   runsKept: 10,
+  keptDays: 30,
   linesPerSecond: 2000,
   burstLines: 10_000,
   bufferBytes: 4 * 1024 * 1024,
