@@ -1,14 +1,17 @@
 /**
  * A model server in miniature, to be supervised, hung, flooded and killed by tests: `small-engine.ts <mode> <file>`.
- * It does not end when its parent does. While `<file>` exists it accepts connections and never answers.
+ * It does not end when its parent does. While `<file>` exists it accepts connections and never answers. `refuse-once`
+ * refuses to start when `<file>` is not there yet, and makes it.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 const [mode = 'serve', hangFile = ''] = process.argv.slice(2);
 
-if (mode === 'refuse') {
+const isFirst = mode === 'refuse-once' && !existsSync(hangFile);
+if (isFirst) writeFileSync(hangFile, '');
+if (mode === 'refuse' || isFirst) {
   process.stderr.write('error: cannot load the weights\nerror: giving up\n');
   process.exit(3);
 }
