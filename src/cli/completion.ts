@@ -1,33 +1,61 @@
-import type { Command } from 'commander';
+import type { Command, Option } from 'commander';
 
 export const shells = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof shells)[number];
 
 type Described = { name: string; description: string };
-type Entry = Described & { options: readonly Described[]; subcommands: readonly Described[] };
+/** What may follow a command; `path` is its name, after that of the command that it is below; '' is the program itself. */
+type Place = { path: string; words: readonly Described[]; options: readonly Described[] };
+type Table = { places: readonly Place[]; paths: readonly string[]; valued: readonly string[] };
 
-function entriesOf(program: Command): Entry[] {
-  const optionsOf = (command: Command): Described[] => [...command.options.filter(({ hidden }) => !hidden), ...(command === program ? [] : program.options)].map((option) => ({ name: option.long ?? option.short ?? '', description: option.description }));
-  return program.commands.map((command) => ({
-    name: command.name(),
-    description: command.description(),
-    options: [...optionsOf(command), { name: '--help', description: 'what it does, with examples' }],
-    subcommands: command.commands.map((child) => ({ name: child.name(), description: child.description() })),
-  }));
+const help: Described = { name: '--help', description: 'what it does, with examples' };
+
+/** Words that an argument may be. */
+const choices: Readonly<Record<string, readonly Described[]>> = {
+  completion: shells.map((name) => ({ name, description: 'the shell' })),
+  'engines build': [{ name: 'llama-server', description: "llama.cpp's own server" }],
+};
+
+function optionsOf(options: readonly Option[]): Described[] {
+  return options.filter(({ hidden }) => !hidden).map((option) => ({ name: option.long ?? option.short ?? '', description: option.description }));
 }
 
-const names = (list: readonly Described[]): string => list.map(({ name }) => name).join(' ');
-const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
+const described = (command: Command): Described => ({ name: command.name(), description: command.description() });
 
-function bash(entries: readonly Entry[]): string {
-  const cases = entries.map((entry) => `    ${entry.name}) words='${names([...entry.subcommands, ...entry.options])}' ;;`);
+function tableOf(program: Command): Table {
+  const isVersion = (option: Option): boolean => option.long === '--version';
+  const shared = program.options.filter((option) => !isVersion(option));
+  const placesOf = (command: Command, path: string): Place[] => [
+    { path, words: [...command.commands.map(described), ...(choices[path] ?? [])], options: [...optionsOf(command.options), ...optionsOf(shared), help] },
+    ...command.commands.flatMap((child) => placesOf(child, `${path} ${child.name()}`)),
+  ];
+  const below = program.commands.flatMap((command) => placesOf(command, command.name()));
+  const all = [...program.options, ...program.commands.flatMap((command) => [command, ...command.commands]).flatMap(({ options }) => options)];
+  return {
+    places: [{ path: '', words: program.commands.map(described), options: [...optionsOf(program.options), help] }, ...below],
+    paths: below.map(({ path }) => path),
+    // What follows these is their value, and no command.
+    valued: [...new Set(all.filter(({ required, optional }) => required || optional).flatMap(({ long, short }) => [long, short].filter((name) => name !== undefined)))],
+  };
+}
+
+const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
+const pattern = (names: readonly string[]): string => names.map((name) => `"${name}"`).join('|');
+const twoWords = ({ paths }: Table): string => pattern(paths.filter((path) => path.includes(' ')));
+
+function bash(table: Table): string {
+  const cases = table.places.map(({ path, words, options }) => `    "${path}") words="${[...words, ...options].map(({ name }) => name).join(' ')}" ;;`);
   return `_llm_manager() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" command="" words="" index
+  local current="\${COMP_WORDS[COMP_CWORD]}" place="" words="" index word
   for ((index = 1; index < COMP_CWORD; index++)); do
-    if [[ "\${COMP_WORDS[index]}" != -* ]]; then command="\${COMP_WORDS[index]}"; break; fi
+    word="\${COMP_WORDS[index]}"
+    case "$word" in
+      ${pattern(table.valued)}) ((index++)) ;;
+      -*) ;;
+      *) if [[ -z "$place" ]]; then place="$word"; else case "$place $word" in ${twoWords(table)}) place="$place $word" ;; esac; fi ;;
+    esac
   done
-  case "$command" in
-    "") words='${names(entries)} --help --version' ;;
+  case "$place" in
 ${cases.join('\n')}
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
@@ -36,37 +64,74 @@ complete -o default -F _llm_manager llm-manager
 `;
 }
 
-function zsh(entries: readonly Entry[]): string {
+function zsh(table: Table): string {
   const describe = (list: readonly Described[]): string => list.map(({ name, description }) => quoted(`${name}:${description.replaceAll(':', String.raw`\:`)}`)).join(' ');
-  const cases = entries.map((entry) => `    ${entry.name}) words_of=(${describe([...entry.subcommands, ...entry.options])}) ;;`);
+  const cases = table.places.map(({ path, words, options }) => `    "${path}") names=(${describe(words)}); options=(${describe(options)}) ;;`);
   return `#compdef llm-manager
 _llm_manager() {
-  local -a words_of
-  if (( CURRENT == 2 )); then
-    words_of=(${describe(entries)})
-    _describe command words_of
-    return
-  fi
-  case "$words[2]" in
+  local -a names options
+  local place="" word
+  integer index
+  for ((index = 2; index < CURRENT; index++)); do
+    word="\${words[index]}"
+    case "$word" in
+      ${pattern(table.valued)}) ((index++)) ;;
+      -*) ;;
+      *) if [[ -z "$place" ]]; then place="$word"; else case "$place $word" in ${twoWords(table)}) place="$place $word" ;; esac; fi ;;
+    esac
+  done
+  case "$place" in
 ${cases.join('\n')}
   esac
-  _describe option words_of || _files
+  if [[ "\${words[CURRENT]}" == -* ]]; then
+    _describe -o option options
+  elif (( \${#names} )); then
+    _describe command names
+  else
+    _files
+  fi
 }
 compdef _llm_manager llm-manager
 `;
 }
 
-function fish(entries: readonly Entry[]): string {
-  const lines = entries.flatMap((entry) => [
-    `complete -c llm-manager -n __fish_use_subcommand -a ${entry.name} -d ${quoted(entry.description)}`,
-    ...entry.subcommands.map((child) => `complete -c llm-manager -n '__fish_seen_subcommand_from ${entry.name}' -a ${child.name} -d ${quoted(child.description)}`),
-    ...entry.options.map((option) => `complete -c llm-manager -n '__fish_seen_subcommand_from ${entry.name}' -l ${option.name.slice(2)} -d ${quoted(option.description)}`),
-  ]);
-  return `${lines.join('\n')}\n`;
+function fish(table: Table): string {
+  const lines = table.places.flatMap(({ path, words, options }) => {
+    const complete = `complete -c llm-manager -n ${quoted(`__llm_manager_at "${path}"`)}`;
+    return [
+      // Files only where a command takes something else than those words.
+      ...(words.length > 0 ? [`${complete} -f`] : []),
+      ...words.map(({ name, description }) => `${complete} -a ${name} -d ${quoted(description)}`),
+      ...options.map(({ name, description }) => `${complete} -l ${name.slice(2)} -d ${quoted(description)}`),
+    ];
+  });
+  return `function __llm_manager_at
+  set -l place ""
+  set -l skip 0
+  for word in (commandline -opc)[2..-1]
+    if test $skip = 1
+      set skip 0
+      continue
+    end
+    switch $word
+      case ${table.valued.map(quoted).join(' ')}
+        set skip 1
+      case '-*'
+      case '*'
+        if test -z "$place"
+          set place $word
+        else if contains -- "$place $word" ${table.paths.filter((path) => path.includes(' ')).map(quoted).join(' ')}
+          set place "$place $word"
+        end
+    end
+  end
+  test "$place" = "$argv[1]"
+end
+${lines.join('\n')}
+`;
 }
 
 /** What a shell has to be told so that Tab completes commands and options. */
 export function completionScript(program: Command, shell: Shell): string {
-  const entries = entriesOf(program);
-  return { bash, zsh, fish }[shell](entries);
+  return { bash, zsh, fish }[shell](tableOf(program));
 }

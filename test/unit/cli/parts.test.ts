@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { PassThrough } from 'node:stream';
@@ -12,7 +12,7 @@ import { ProgressView, progressLine, type Task } from '../../../src/cli/progress
 import { StopReason } from '../../../src/shared/abort.ts';
 import { AppError } from '../../../src/shared/errors.ts';
 import { buildProgram } from '../../../src/cli/program.ts';
-import { completionScript, shells } from '../../../src/cli/completion.ts';
+import { completionScript, shells, type Shell } from '../../../src/cli/completion.ts';
 
 const run = promisify(execFile);
 
@@ -160,13 +160,26 @@ describe('the command line', () => {
     for (const command of program.commands) expect(script).toContain(command.name());
   });
 
-  it('completes commands and options in a real bash', async () => {
-    const complete = async (...words: string[]): Promise<string[]> => {
-      const script = `${completionScript(program, 'bash')}\nCOMP_WORDS=(llm-manager ${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length}; _llm_manager; printf '%s\\n' "\${COMPREPLY[@]}"`;
-      return (await run('bash', ['-c', script])).stdout.trim().split('\n');
-    };
-    expect(await complete('re')).toEqual(['resume', 'restart']);
-    expect(await complete('pull', '--va')).toEqual(['--variant']);
-    expect(await complete('--json', 'keys', 'cr')).toEqual(['create']);
+  const ask: Record<Shell, (words: readonly string[]) => string[]> = {
+    bash: (words) => ['-c', `${completionScript(program, 'bash')}\nCOMP_WORDS=(llm-manager ${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length}; _llm_manager; printf '%s\\n' "\${COMPREPLY[@]}"`],
+    // What zsh's own functions would be given, by functions in their place that print it.
+    zsh: (words) => ['-f', '-c', `compdef() {}; _files() { print files }; _describe() { local name; for name in "\${(@P)@[-1]}"; do [[ "$name" == "\${words[CURRENT]}"* ]] && print -r -- "\${name%%:*}"; done }
+${completionScript(program, 'zsh')}\nwords=(llm-manager ${words.map((word) => `'${word}'`).join(' ')}); CURRENT=$#words; _llm_manager; true`],
+    fish: (words) => ['-c', `${completionScript(program, 'fish')}\ncomplete -C 'llm-manager ${words.join(' ')}' | string split --fields 1 \\t`],
+  };
+  const isInstalled = (shell: Shell): boolean => spawnSync(shell, ['-c', 'true']).status === 0;
+  const cases = shells.filter(isInstalled).flatMap((shell) => [
+    [shell, ['re'], ['restart', 'resume']],
+    [shell, ['pull', '--va'], ['--variant']],
+    [shell, ['--json', 'keys', 'cr'], ['create']],
+    [shell, ['keys', 'create', '--ro'], ['--role']],
+    [shell, ['--url', 'keys', 'stop', '--no'], ['--no-wait']],
+    [shell, ['completion', ''], ['bash', 'fish', 'zsh']],
+    [shell, ['engines', 'build', ''], ['llama-server']],
+  ] as const);
+
+  it.each(cases)('completes in a real %s: %p', async (shell, words, expected) => {
+    const { stdout } = await run(shell, ask[shell](words));
+    expect(stdout.trim().split('\n').filter((word) => !word.startsWith('-') || words.at(-1)?.startsWith('-')).sort()).toEqual(expected);
   });
 });
