@@ -10,14 +10,14 @@ import { wrongUsage } from './failure.ts';
 const help = [
   '/set                 the settings of this conversation',
   `/set <name> <value>  change one (${settingNames.join(', ')}); "default" takes it back`,
-  '/save [file]         write the conversation to a file, as Markdown or, when it ends in .json, as JSON',
+  '/save [file]         write the conversation to a new file: .md, .json, .jsonl, .html or .txt',
   '/new                 begin anew',
   '/bye                 end (also Ctrl-D)',
   '""" begins and ends a message of several lines; a \\ at the end of a line goes on with the next one.',
   'Ctrl-C stops the answer, and at the prompt the program.',
 ];
 
-const formats: Readonly<Record<string, ExportFormat>> = { '.json': 'JSON', '.md': 'MARKDOWN' };
+const formats: Readonly<Record<string, ExportFormat>> = { '.md': 'MARKDOWN', '.json': 'JSON', '.jsonl': 'JSONL', '.html': 'HTML', '.txt': 'TEXT' };
 
 function show({ output }: CommandContext, { settings }: Conversation): void {
   for (const [name, value] of settings.list()) output.note(`${name.padEnd(18)} ${value}`);
@@ -35,7 +35,7 @@ function set(context: CommandContext, conversation: Conversation, words: string)
 
 async function save({ output, cwd }: CommandContext, conversation: Conversation, file: string): Promise<void> {
   const format = file === '' ? 'MARKDOWN' : formats[path.extname(file).toLowerCase()];
-  if (!format) throw wrongUsage(`The name of the file must end in ${Object.keys(formats).join(' or ')}.`);
+  if (!format) throw wrongUsage(`The name of the file must end in ${Object.keys(formats).join(', ')}.`);
   const { fileName, content } = await conversation.export(format);
   const target = path.resolve(cwd, file === '' ? fileName : file);
   try {

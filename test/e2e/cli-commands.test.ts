@@ -90,6 +90,7 @@ describe('commands on a service that runs', () => {
     const file = path.join(folder.path, 'talk.md');
     await done('export', items[0]?.session_id ?? '', '--output', 'talk.md');
     expect(await readFile(file, 'utf8')).toContain('Hello');
+    for (const format of ['json', 'jsonl', 'html', 'text']) expect((await done('export', items[0]?.session_id ?? '', '--format', format)).stdout).toContain('Hello');
   });
 
   it('follow the log of a deployment until Ctrl-C, which ends them with 130', async () => {

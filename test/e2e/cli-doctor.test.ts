@@ -1,10 +1,12 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { access, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { runCommand, type Finished } from '../support/command-line.ts';
+import { eventually } from '../support/eventually.ts';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/data-dir.ts';
 
 type Check = { name: string; status: string; message: string; cure: string | null };
@@ -40,7 +42,7 @@ describe('commands that need no service', () => {
   it('find a machine without faults in order', async () => {
     const { code, checks, faults } = await doctor();
     expect({ code, faults }).toEqual({ code: 0, faults: [] });
-    expect(checks.map(({ name }) => name)).toEqual(expect.arrayContaining(['node', 'configuration', 'data folder', 'database', 'engines', 'port', 'Hugging Face Hub', 'Ollama server']));
+    expect(checks.map(({ name }) => name)).toEqual(expect.arrayContaining(['node', 'configuration', 'data folder', 'database', 'engines', 'llama-server', 'Docker Engine', 'port', 'Hugging Face Hub', 'Ollama server']));
     expect((await command(['doctor'])).stdout).toMatch(/No faults\.\n$/);
   });
 
@@ -55,6 +57,23 @@ describe('commands that need no service', () => {
     for (const { message, cure } of faults) expect([message, cure].join(' ')).not.toContain('secret-word');
     expect(faults.every(({ cure }) => cure !== null)).toBe(true);
   });
+
+  it('try the password of a real Redis, and the programs and daemons that are set', async () => {
+    const redis = spawn('redis-server', ['--port', '0', '--unixsocket', path.join(folder.path, 'redis.sock'), '--requirepass', 'right', '--save', ''], { stdio: 'ignore', cwd: folder.path });
+    try {
+      await eventually('Redis listens', () => access(path.join(folder.path, 'redis.sock')).then(() => true, () => false));
+      const eventsOf = async (password: string): Promise<Check | undefined> =>
+        (await doctor({ REDIS_URL: `unix://${password}${path.join(folder.path, 'redis.sock')}` })).checks.find(({ name }) => name === 'events');
+      expect(await eventsOf(':right@x')).toMatchObject({ status: 'ok', message: expect.stringMatching(/^Redis \d/) as unknown });
+      expect(await eventsOf(':wrong@x')).toMatchObject({ status: 'fault', message: expect.stringContaining('refuses') as unknown });
+      expect(await eventsOf('')).toMatchObject({ status: 'fault', message: expect.stringContaining('asks for a password') as unknown });
+    } finally {
+      redis.kill('SIGKILL');
+      await once(redis, 'exit');
+    }
+    const { faults } = await doctor({ LLM_MANAGER_LLAMA_SERVER: '/nonexistent/llama-server', DOCKER_HOST: 'tcp://127.0.0.1:1', LLM_MANAGER_CLAMD: '127.0.0.1:1' });
+    expect(faults.map(({ name }) => name)).toEqual(['llama-server', 'Docker Engine', 'ClamAV']);
+  }, 60_000);
 
   it('name a setting that cannot be, where others end with wrong usage', async () => {
     const env = { LLM_MANAGER_PROT: '1' };

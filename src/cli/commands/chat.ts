@@ -11,7 +11,7 @@ import { collect, getDeployment } from '../lookup.ts';
 import { accept } from '../service-client.ts';
 import { chatAtTerminal, chatByLines } from '../terminal-chat.ts';
 
-const exportFormats = ['JSON', 'MARKDOWN'] as const satisfies readonly ExportFormat[];
+const exportFormats = ['MARKDOWN', 'JSON', 'JSONL', 'HTML', 'TEXT'] as const satisfies readonly ExportFormat[];
 
 export const chat: Handler = async (context, [name = '']) => {
   const client = await context.connect();

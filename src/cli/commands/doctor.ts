@@ -2,8 +2,10 @@ import { ConfigError, type Config } from '../../infrastructure/config/config.ts'
 import { loadConfig } from '../../infrastructure/config/load-config.ts';
 import type { CommandContext, Handler } from '../context.ts';
 import { fault, ok, type Check, type CheckStatus } from '../doctor/check.ts';
+import { checkDaemons, checkLlamaServer } from '../doctor/engine-checks.ts';
 import { checkDataFolder, checkDisks, checkEmbeddedDatabase, checkEngines, checkNode, checkService } from '../doctor/local-checks.ts';
-import { checkPostgresql, checkReady, checkRedis, checkSites } from '../doctor/network-checks.ts';
+import { checkPostgresql, checkReady, checkSites } from '../doctor/network-checks.ts';
+import { checkRedis } from '../doctor/redis-check.ts';
 import { exitCodes } from '../failure.ts';
 
 const marks = { ok: 'ok     ', warning: 'warning', fault: 'FAULT  ' } as const satisfies Record<CheckStatus, string>;
@@ -32,6 +34,8 @@ async function checkAll(context: CommandContext): Promise<Check[]> {
     server ? checkReady(server, signal) : checkDatabase(config, signal),
     checkRedis(config, signal),
     checkEngines(),
+    checkLlamaServer(config, context.env, signal),
+    checkDaemons(config, signal),
     checkSites(config, signal),
   ]);
   return [checkNode(), ...checks, ...serviceChecks, ...rest.flat()];

@@ -1,5 +1,4 @@
 import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
 import { once } from 'node:events';
 import type { Config } from '../../infrastructure/config/config.ts';
 import type { ServerInfo } from '../../infrastructure/data-folder/folder-files.ts';
@@ -45,7 +44,8 @@ async function ask(socket: Socket, question: Buffer, signal: AbortSignal): Promi
   }
 }
 
-function withTimeout(signal: AbortSignal): AbortSignal {
+/** Aborts with the signal, or when an answer takes longer than anybody waits. */
+export function withTimeout(signal: AbortSignal): AbortSignal {
   return AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
 }
 
@@ -64,23 +64,6 @@ export async function checkPostgresql({ database }: Config, signal: AbortSignal)
   } catch (error) {
     signal.throwIfAborted();
     return fault('database', `PostgreSQL is not reachable at ${place} (${reasonOf(error)})`, 'Start it, or check DATABASE_URL.');
-  }
-}
-
-export async function checkRedis({ redis }: Config, signal: AbortSignal): Promise<Check> {
-  if (redis.kind === 'none') return ok('events', 'in process (no REDIS_URL)');
-  const url = new URL(redis.url.reveal());
-  const address = { host: url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1', port: Number(url.port || 6379) };
-  const place = url.protocol === 'unix:' ? url.pathname : `${address.host}:${address.port}`;
-  try {
-    const socket = url.protocol === 'unix:' ? connectTcp({ path: url.pathname }) : url.protocol === 'rediss:' ? connectTls(address) : connectTcp(address);
-    const answer = (await ask(socket, Buffer.from('PING\r\n'), withTimeout(signal))).toString('latin1');
-    // One that asks for a password has answered all the same.
-    if (/^(\+PONG|-NOAUTH)/.test(answer)) return ok('events', `Redis answers at ${place}`);
-    return fault('events', `what answers at ${place} is not Redis`, 'Check REDIS_URL.');
-  } catch (error) {
-    signal.throwIfAborted();
-    return fault('events', `Redis is not reachable at ${place} (${reasonOf(error)})`, 'Start it, or check REDIS_URL.');
   }
 }
 

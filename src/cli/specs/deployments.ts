@@ -74,7 +74,7 @@ export const deploymentSpecs: readonly CommandSpec[] = [
   {
     usage: 'export <session>',
     description: 'a conversation as a file',
-    options: [['--format <format>', 'markdown (default) or json'], ['-o, --output <file>', 'where to; default: standard output']],
+    options: [['--format <format>', 'markdown (default), json, jsonl, html or text'], ['-o, --output <file>', 'where to; default: standard output']],
     examples: ['llm-manager export <session> -o talk.md', 'llm-manager export <session> --format json'],
     load: async () => (await import('../commands/chat.ts')).exportSession,
   },
