@@ -60,6 +60,12 @@ describe('an error of the gateway', () => {
     expect(await errorOf(busy)).toMatchObject({ code: 'overloaded', type: 'server_error' });
   });
 
+  it('says of an engine without embeddings that it makes none', async () => {
+    bench.world.server.script({ refuse: { status: 404, body: { error: { message: 'There is no such route.', code: 'not_found' } } } });
+    const refused = await errorOf(await bench.post('/v1/embeddings', { model, input: 'x' }));
+    expect(refused).toMatchObject({ status: 400, param: 'model', message: 'The engine of this model makes no embeddings.' });
+  });
+
   it('does not let a page of a web server pass for an answer', async () => {
     bench.world.server.script({ answer: { contentType: 'text/html', body: '<script>alert(1)</script>' } });
     const response = await bench.post(chat, { model, messages });

@@ -1,5 +1,5 @@
 import { stopCauseOf, StopReason, type StopCause } from '../../../shared/abort.ts';
-import { AppError } from '../../../shared/errors.ts';
+import { AppError, isAppError } from '../../../shared/errors.ts';
 import type { Principal } from '../../../shared/principal.ts';
 import type { StreamingHttp, StreamingRequest, StreamingResponse } from '../../../shared/streaming-http.ts';
 import type { Deployments, InferenceTarget, ReadyTarget } from '../../deployments/types.ts';
@@ -138,7 +138,12 @@ class Relay implements RunningAnswer {
   async #open(target: InferenceTarget, signal: AbortSignal): Promise<StreamingResponse> {
     const { clock, limits } = this.#deps;
     const http = target.http ?? this.#deps.http;
-    return await openCompletion(toUpstream(this.#job.request, target), { http, clock, busyWaitMs: limits.relayBusyWaitMs }, signal);
+    const { request } = this.#job;
+    try {
+      return await openCompletion(toUpstream(request, target), { http, clock, busyWaitMs: limits.relayBusyWaitMs }, signal);
+    } catch (error) {
+      throw request.route === '/v1/embeddings' && isAppError(error, 'RUNTIME_UNAVAILABLE') && error.internal?.startsWith('status 404') ? noEmbeddings(error) : error;
+    }
   }
 
   async #record(record: NonNullable<RelayRequest['record']>, target: InferenceTarget, contentType: string): Promise<Recording> {
@@ -165,6 +170,11 @@ class Relay implements RunningAnswer {
     const rest = tap.finish();
     if (rest.length > 0) await this.#sink.write(rest);
   }
+}
+
+/** Chat always works, so a route that is missing here is one that this engine does not have. */
+function noEmbeddings(cause: AppError): AppError {
+  return new AppError('VALIDATION_FAILED', 'The engine of this model makes no embeddings.', { details: { fields: [{ field: 'model', message: 'makes no embeddings' }] }, cause });
 }
 
 function toUpstream({ route, body, isStream, record }: RelayRequest, target: InferenceTarget): StreamingRequest {
