@@ -97,5 +97,8 @@ export function installedModels(models: readonly InstalledModelView[]): Installe
     touch: () => Promise.resolve(),
     delete: refuse,
     volumes: refuse,
+    verify: refuse,
+    repair: refuse,
+    import: refuse,
   };
 }

@@ -16,7 +16,8 @@ import { SourceCalls } from './source-calls.ts';
 import { SourceStream } from './source-stream.ts';
 import type { PageAnswer } from './source-stream.ts';
 import type { ModelSource, SourceModel, SourcePage, SourceSearch } from './source.ts';
-import type { ModelCategory, ModelDetail, ModelRef, ModelSort, SearchRequest, SearchResult, SourceInfo } from './types.ts';
+import type { ModelCategory, ModelDetail, ModelFile, ModelRef, ModelSort, SearchRequest, SearchResult, SourceInfo } from './types.ts';
+import { variantsOf } from './variants.ts';
 
 export type CatalogLimits = {
   /** How long a search waits for one source, and for all pages that it needs of it. */
@@ -131,6 +132,10 @@ class CatalogService implements Catalog {
       const { status, error } = this.#calls.statusOf(id) ?? { status: 'unknown' as const, error: null };
       return { id, name, endpoint, status, error, sorts: Object.keys(capabilities.sorts) as ModelSort[] };
     });
+  }
+
+  variantsOf(files: readonly ModelFile[]): ReturnType<Catalog['variantsOf']> {
+    return variantsOf(files);
   }
 
   #resolve(modelId: string): { ref: ModelRef; source: ModelSource } {

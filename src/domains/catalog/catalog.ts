@@ -1,4 +1,4 @@
-import type { ModelCategory, ModelDetail, SearchRequest, SearchResult, SourceInfo } from './types.ts';
+import type { ModelCategory, ModelDetail, ModelFile, ModelVariant, SearchRequest, SearchResult, SourceInfo } from './types.ts';
 
 /** Use cases of the catalogue; `CatalogService` implements it. */
 export type Catalog = {
@@ -13,4 +13,6 @@ export type Catalog = {
   refresh(modelId: string, signal: AbortSignal): Promise<ModelDetail>;
   categories(signal: AbortSignal): Promise<readonly ModelCategory[]>;
   sources(): readonly SourceInfo[];
+  /** The ways to take a model that consists of these files, as far as their names tell. */
+  variantsOf(files: readonly ModelFile[]): readonly Omit<ModelVariant, 'fit' | 'recommended'>[];
 };

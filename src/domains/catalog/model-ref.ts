@@ -46,15 +46,22 @@ function parseOllama(rest: string): ModelRef {
   return { source: 'ollama', name: segments[0] === 'library' && segments.length === 2 ? (segments[1] ?? '') : name, revision };
 }
 
+/** What was imported from this machine. */
+function parseLocal(name: string): ModelRef {
+  if (!isSegment(name, segmentPattern)) throw refuse();
+  return { source: 'local', name, revision: null };
+}
+
 /**
  * Reads a model id as people write it: `huggingface:org/name@rev`, `ollama:name:tag`, `org/name` (Hugging Face),
- * `name[:tag]` (Ollama). Throws VALIDATION_FAILED; what comes out is safe to use in a path.
+ * `name[:tag]` (Ollama), `local:name` (imported). Throws VALIDATION_FAILED; what comes out is safe to use in a path.
  */
 export function parseModelRef(text: string): ModelRef {
   if (text.length === 0 || text.length > idLengthMax) throw refuse();
   const colon = text.indexOf(':');
   const prefix = colon === -1 ? '' : text.slice(0, colon);
   if (prefix === 'huggingface') return parseHuggingFace(text.slice(colon + 1));
+  if (prefix === 'local') return parseLocal(text.slice(colon + 1));
   if (prefix === 'ollama') return parseOllama(text.slice(colon + 1));
   if (text.includes('/')) {
     if (prefix !== '' && !prefix.includes('/') && sourcePattern.test(prefix)) return parsePlugin(prefix, text.slice(colon + 1));

@@ -12,14 +12,17 @@ import { FiguresBoard } from './figures-board.ts';
 import type { FileScanner } from './file-scanner.ts';
 import { InstalledModelRepository } from './installed-model.repository.ts';
 import { sourceOf, type Sources } from './model-lookup.ts';
-import { ModelStore } from './model-store.ts';
+import { ModelStore, type ModelStoreOptions } from './model-store.ts';
+import { PartDigestRepository } from './part-digest.repository.ts';
 import { downloadQueue, enqueueTask } from './queue.ts';
+import type { RepairDeps } from './repair-model.ts';
 import { RetrySchedule } from './retry-schedule.ts';
 import { ScanSuite } from './scan-suite.ts';
 import { createBuiltInScanners } from './scanners/built-in-scanners.ts';
 import { ScanThread } from './scanners/scan-thread.ts';
 import { DiskBudget, type PromisedFile } from './storage/disk-budget.ts';
 import { createLayout, instanceOf, type ModelLayout } from './storage/model-layout.ts';
+import { PartDigests } from './storage/part-digests.ts';
 import { blobKeyOf, TaskFiles } from './task-files.ts';
 import { TaskRunner } from './task-runner.ts';
 import { readBootId } from './transfer/boot-id.ts';
@@ -89,13 +92,14 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   const parts = createParts(repository, layoutOf);
   const { hfCacheDir, modelsDir, dataDir, reserveBytes = null } = config;
   const budget = new DiskBudget({ dataDir, hfCacheDir, modelsDir, reserveBytes, promised: parts.promised });
-  const models = new ModelStore({ repository: installed, budget, clock, hfCacheDir, modelsDir, isModelInUse: deps.isModelInUse });
   const bytes = deps.bytes ?? createByteSource({ connectTimeoutMs, userAgent: deps.userAgent ?? 'llm-manager' });
   const settings = { ...defaultTransferSettings, connections: config.connectionsPerHost, ...config.transfer };
   const transfer = { bytes, slots: new HostSlots(clock, config.connectionsPerHost), clock, logger, bootId: readBootId(), settings };
   const thread = new ScanThread();
   const scans = new ScanSuite({ scanners: [...createBuiltInScanners(thread), ...(deps.scanners ?? [])], clock, logger });
   const files = new TaskFiles({ transfer, scans, logger });
+  const digests = new PartDigests(new PartDigestRepository(em), logger);
+  const models = createStore(deps, { repository, installed, budget, scans, digests, layoutOf, bootId: transfer.bootId, getTask: (id) => downloads.get(id) });
   const common = { repository, installed, catalog: deps.catalog, sources: deps.sources, budget, board, events, clock, layoutOf, removePartsOf: parts.removeOf };
   const retries = new RetrySchedule({
     clock,
@@ -104,10 +108,10 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
     onError: (error) => logger.warn({ error }, 'waiting downloads could not be looked at; the next look is soon'),
   });
   const limit = new TokenBucket(clock, config.maxBytesPerSecond);
-  const runner = new TaskRunner({ ...common, files, limit, logger, onRetryAt: (taskId, at) => retries.at(taskId, at) });
+  const runner = new TaskRunner({ ...common, files, limit, logger, onRetryAt: (taskId, at) => retries.at(taskId, at), onInstalled: (placed) => digests.remember(placed) });
   const { parallel, parallelPerSource = null, connectionsPerHost } = config;
   const limits = () => ({ maxBytesPerSecond: limit.bytesPerSecond, parallel, parallelPerSource, connectionsPerHost });
-  const downloads = new DownloadsService({ ...common, runner, retries, jobs, models, limit, limits });
+  const downloads: DownloadsService = new DownloadsService({ ...common, runner, retries, jobs, models, limit, limits });
   const stopping = new AbortController();
   return {
     downloads,
@@ -123,9 +127,22 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
       stopping.abort();
       await retries.stop();
       await runner.stop();
-      await Promise.all([bytes.close(), thread.close()]);
+      await Promise.all([bytes.close(), thread.close(), digests.close()]);
     },
   };
+}
+
+type StoreParts = Pick<ModelStoreOptions, 'budget' | 'scans' | 'getTask'> & Pick<RepairDeps, 'repository' | 'digests' | 'layoutOf' | 'bootId'> & { installed: InstalledModelRepository };
+
+function createStore(deps: DownloadsDeps, parts: StoreParts): ModelStore {
+  const { config, catalog, clock, jobs, sources, isModelInUse } = deps;
+  const { hfCacheDir, modelsDir, dataDir } = config;
+  const { repository, installed, budget, scans, digests, layoutOf, bootId, getTask } = parts;
+  const logger = deps.logger.child({ room: 'downloads' });
+  const importing = { installed, catalog, scans, budget, clock, logger, dataDir, layout: { hfCacheDir, modelsDir, instance: instanceOf(dataDir) } };
+  const hasSource = (modelId: string): boolean => sources.has(parseModelRef(modelId).source);
+  const repairing = { repository, digests, budget, jobs, bootId, layoutOf, hasSource };
+  return new ModelStore({ repository: installed, budget, clock, hfCacheDir, modelsDir, isModelInUse, scans, importing, repairing, getTask });
 }
 
 type LayoutOf = (task: { modelId: string; requestedRevision: string | null }, revision: string) => ModelLayout;

@@ -21,6 +21,7 @@ const InstalledModelSchema = defineEntity({
     verification: p.enum(['verified', 'damaged', 'missing'] as const),
     installedAt: p.datetime(),
     lastUsedAt: p.datetime().nullable(),
+    verifiedAt: p.datetime().nullable(),
   },
 });
 

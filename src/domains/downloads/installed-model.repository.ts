@@ -23,7 +23,7 @@ export class InstalledModelRepository {
   async enter(row: NewInstalled, now: Date): Promise<string> {
     const em = this.#em();
     const { modelId, revision, variantKey } = row;
-    const fresh = { ...row, id: newId(), verification: 'verified' as const, installedAt: now, lastUsedAt: null };
+    const fresh = { ...row, id: newId(), verification: 'verified' as const, installedAt: now, lastUsedAt: null, verifiedAt: now };
     await em.upsert(InstalledModel, fresh, {
       onConflictFields: ['modelId', 'revision', 'variantKey'],
       onConflictAction: 'merge',
@@ -58,6 +58,10 @@ export class InstalledModelRepository {
 
   async touch(id: string, now: Date): Promise<void> {
     if (isId(id)) await this.#em().nativeUpdate(InstalledModel, { id }, { lastUsedAt: now });
+  }
+
+  async saveVerification(id: string, change: Pick<InstalledModel, 'verification' | 'files'>, now: Date): Promise<void> {
+    await this.#em().nativeUpdate(InstalledModel, { id }, { ...change, verifiedAt: now });
   }
 
   async remove(id: string): Promise<void> {

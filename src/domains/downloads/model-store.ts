@@ -1,11 +1,17 @@
 import { existsSync } from 'node:fs';
 import type { Clock } from '../../shared/clock.ts';
+import { KeyedMutex } from '../../shared/async.ts';
 import { AppError } from '../../shared/errors.ts';
+import type { Principal } from '../../shared/principal.ts';
 import { assertPageLimit, type Page, type PageRequest } from '../../shared/paging.ts';
+import { type ImportDeps, importModel } from './import-model.ts';
 import type { InstalledModelRepository, InstalledRow } from './installed-model.repository.ts';
+import { type RepairDeps, repairModel } from './repair-model.ts';
+import type { ScanSuite } from './scan-suite.ts';
 import type { DiskBudget } from './storage/disk-budget.ts';
 import { areFilesThere, linkedBlobs, removeFiles, removeRefs } from './storage/model-files.ts';
-import type { InstalledModels, InstalledModelView, VolumeView } from './types.ts';
+import type { DownloadTaskView, ImportModel, InstalledModels, InstalledModelView, VolumeView } from './types.ts';
+import { verifyModel } from './verify-model.ts';
 
 export type ModelStoreOptions = {
   repository: InstalledModelRepository;
@@ -14,11 +20,17 @@ export type ModelStoreOptions = {
   hfCacheDir: string;
   modelsDir: string;
   isModelInUse: (installedModelId: string) => Promise<boolean>;
+  scans: ScanSuite;
+  importing: ImportDeps;
+  repairing: RepairDeps;
+  getTask: (id: string) => Promise<DownloadTaskView>;
 };
 
 /** Models on disk. */
 export class ModelStore implements InstalledModels {
   readonly #options: ModelStoreOptions;
+  /** Reading one model twice at once would only take twice as long. */
+  readonly #verifying = new KeyedMutex();
 
   constructor(options: ModelStoreOptions) {
     this.#options = options;
@@ -49,8 +61,7 @@ export class ModelStore implements InstalledModels {
 
   async delete(id: string, signal: AbortSignal): Promise<InstalledModelView> {
     const { repository, isModelInUse } = this.#options;
-    const row = await repository.find(id);
-    if (!row) throw new AppError('NOT_FOUND', 'There is no such installed model.');
+    const row = await this.#row(id);
     if (await isModelInUse(id)) throw new AppError('MODEL_IN_USE', 'A deployment uses this model; stop and delete it first.');
     signal.throwIfAborted();
     const view = await toView(row);
@@ -62,6 +73,43 @@ export class ModelStore implements InstalledModels {
 
   async volumes(): Promise<readonly VolumeView[]> {
     return await this.#options.budget.volumes(await this.#options.repository.all());
+  }
+
+  async verify(id: string, signal: AbortSignal): Promise<InstalledModelView> {
+    await this.#verify(id, signal);
+    return await this.#get(id);
+  }
+
+  async repair(id: string, principal: Principal, signal: AbortSignal): Promise<{ installedModel: InstalledModelView; task: DownloadTaskView | null }> {
+    const row = await this.#verify(id, signal);
+    if (row.verification === 'verified') return { installedModel: await this.#get(id), task: null };
+    const taskId = await repairModel(row, principal, this.#options.repairing, signal);
+    return { installedModel: await this.#get(id), task: await this.#options.getTask(taskId) };
+  }
+
+  async import(input: ImportModel, principal: Principal, signal: AbortSignal): Promise<readonly InstalledModelView[]> {
+    const ids = await importModel(input, principal, this.#options.importing, signal);
+    return await Promise.all(ids.map((id) => this.#get(id)));
+  }
+
+  async #verify(id: string, signal: AbortSignal): Promise<InstalledRow> {
+    const { repository, scans, clock } = this.#options;
+    const row = await this.#row(id);
+    await this.#verifying.run(id, async () => {
+      const { verification, files } = await verifyModel(row, scans, signal);
+      await repository.saveVerification(id, { verification, files }, clock.now());
+    });
+    return await this.#row(id);
+  }
+
+  async #row(id: string): Promise<InstalledRow> {
+    const row = await this.#options.repository.find(id);
+    if (!row) throw new AppError('NOT_FOUND', 'There is no such installed model.');
+    return row;
+  }
+
+  async #get(id: string): Promise<InstalledModelView> {
+    return await toView(await this.#row(id));
   }
 
   async #removeFiles(row: InstalledRow): Promise<void> {
@@ -110,6 +158,7 @@ async function toView(row: InstalledRow): Promise<InstalledModelView> {
     variant: row.variant ?? null,
     quantization: row.quantization ?? null,
     lastUsedAt: row.lastUsedAt ?? null,
+    ...(row.verifiedAt ? { verifiedAt: row.verifiedAt } : {}),
     verification: isThere ? row.verification : 'missing',
   };
 }

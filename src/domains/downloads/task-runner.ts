@@ -19,8 +19,10 @@ import { filesKeyOf, planDownload } from './planning/plan-download.ts';
 import { runPool } from './pool.ts';
 import type { DiskBudget } from './storage/disk-budget.ts';
 import type { ModelLayout } from './storage/model-layout.ts';
+import type { DigestedFile } from './storage/part-digests.ts';
 import { blobKeyOf, type TaskContext, type TaskFiles } from './task-files.ts';
 import { TokenBucket } from './transfer/token-bucket.ts';
+import type { InstalledFile } from './types.ts';
 
 export type TaskRunnerOptions = {
   repository: DownloadRepository;
@@ -39,6 +41,8 @@ export type TaskRunnerOptions = {
   removePartsOf: (task: TaskRow) => Promise<void>;
   /** The task goes on by itself at that time. */
   onRetryAt: (taskId: string, at: Date) => void;
+  /** These files lie in their places now. */
+  onInstalled: (files: readonly DigestedFile[]) => void;
 };
 
 type Run = { controller: AbortController; ended: Promise<void>; /** Of the task alone. */ limit: TokenBucket };
@@ -143,6 +147,7 @@ export class TaskRunner {
       // Before the last change of state: readers of it find the whole figures.
       await live.close();
       await step(repository.move(task.id, 'completed', { patch: { installedModelId, downloadedBytes: sizeBytes, finishedAt: clock.now(), error: null } }));
+      this.#options.onInstalled(placesOf(files, installedFiles, layout));
     } finally {
       await live.close();
       this.#options.board.delete(task.id);
@@ -257,4 +262,12 @@ async function lookUpInTime(catalog: Catalog, model: { modelId: string; requeste
 /** A change of state that is refused means that somebody paused or cancelled the task: this run is over. */
 async function step(move: Promise<unknown>): Promise<void> {
   if ((await move) === null) throw new StopReason('superseded');
+}
+
+function placesOf(files: readonly FileRow[], installed: readonly InstalledFile[], layout: ModelLayout): DigestedFile[] {
+  const sha256s = new Map(installed.map(({ path, sha256 }) => [path, sha256]));
+  return files.flatMap((file) => {
+    const sha256 = sha256s.get(file.path) ?? null;
+    return sha256 === null ? [] : [{ path: layout.place(blobKeyOf(file)).blobPath, sha256, sizeBytes: file.sizeBytes }];
+  });
 }

@@ -91,6 +91,8 @@ export type InstalledFile = {
   gitSha1: string | null;
   /** What the scanners said before it got its name, or when it was last verified; left out when none did. */
   scan?: ScanReport;
+  /** What was wrong with it when it was last verified; left out when nothing was. */
+  damage?: 'damaged' | 'missing';
 };
 
 export type InstalledModelView = {
@@ -108,6 +110,16 @@ export type InstalledModelView = {
   verification: 'verified' | 'damaged' | 'missing';
   installedAt: Date;
   lastUsedAt: Date | null;
+  /** When all its files were last compared with their digests; left out before it was asked for. */
+  verifiedAt?: Date;
+};
+
+export type ImportModel = {
+  /** Absolute, on the machine that the service runs on: a file, or a folder with the files of a model. */
+  path: string;
+  /** It becomes `local:<name>`; without one, the file's or folder's. */
+  name?: string;
+  override: readonly OverrideRule[];
 };
 
 export type VolumeView = { path: string; purpose: 'data' | 'models'; totalBytes: number; freeBytes: number; reservedBytes: number; usedByModelsBytes: number };
@@ -161,4 +173,16 @@ export type InstalledModels = {
   /** Throws NOT_FOUND, MODEL_IN_USE. Removes files that no other installed model shares. */
   delete(id: string, signal: AbortSignal): Promise<InstalledModelView>;
   volumes(): Promise<readonly VolumeView[]>;
+  /** Reads all files and compares them with their digests, which takes as long as reading them. Throws NOT_FOUND. */
+  verify(id: string, signal: AbortSignal): Promise<InstalledModelView>;
+  /**
+   * Verifies, and makes a download of what is wrong: only the parts that are. `task` is null when nothing is. Throws
+   * NOT_FOUND, UNSUPPORTED_MODEL (an imported one), FORBIDDEN, INSUFFICIENT_STORAGE.
+   */
+  repair(id: string, principal: Principal, signal: AbortSignal): Promise<{ installedModel: InstalledModelView; task: DownloadTaskView | null }>;
+  /**
+   * One installed model for each variant that is found there. ADMIN only. Throws FORBIDDEN, VALIDATION_FAILED,
+   * FILE_NOT_FOUND, UNSAFE_FILE (also what a scan refuses), UNSUPPORTED_MODEL, INSUFFICIENT_STORAGE.
+   */
+  import(input: ImportModel, principal: Principal, signal: AbortSignal): Promise<readonly InstalledModelView[]>;
 };

@@ -60,6 +60,7 @@ function catalogOf(world: World): Catalog {
     refresh: get,
     categories: async () => [{ id: 'chat', name: 'Chat', sources: ['huggingface'] }],
     sources: () => [{ id: 'huggingface', name: 'Hugging Face', endpoint: 'https://hub.invalid', status: 'ok', error: null, sorts: ['downloads'] }],
+    variantsOf: () => [],
   };
 }
 
@@ -106,6 +107,9 @@ function installedOf(world: World): InstalledModels {
     },
     touch: async () => {},
     delete: unsupported,
+    verify: unsupported,
+    repair: unsupported,
+    import: unsupported,
     volumes: async () => [{ path: '/data', purpose: 'data', totalBytes: 2 ** 40, freeBytes: 2 ** 39, reservedBytes: 0, usedByModelsBytes: 0 }],
   };
 }

@@ -6,6 +6,7 @@ import './catalog/queries.ts';
 import './downloads/queries.ts';
 import './downloads/mutations.ts';
 import './downloads/limits.ts';
+import './downloads/storage-mutations.ts';
 import './deployments/queries.ts';
 import './deployments/mutations.ts';
 import './chat/queries.ts';

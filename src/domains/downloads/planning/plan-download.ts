@@ -31,11 +31,15 @@ export type DownloadPlan = {
 const filesMax = 2_000;
 const variantNameMax = 200;
 
+/** What has to be known of a model to choose from it. */
+export type PlannedFrom = Pick<ModelDetail, 'revision' | 'files'> & { variants: readonly Omit<ModelVariant, 'fit'>[] };
+type Variant = PlannedFrom['variants'][number];
+
 /**
  * Which files of the model a request means, pinned. Throws VALIDATION_FAILED (no such variant, a pattern that means
  * nothing), UNSAFE_FILE (formats that can carry code, hostile names, the source's own verdict) and UNSUPPORTED_MODEL.
  */
-export function planDownload(detail: ModelDetail, selection: Selection): DownloadPlan {
+export function planDownload(detail: PlannedFrom, selection: Selection): DownloadPlan {
   const chosen = chooseVariant(detail, selection);
   // Such a name is no quantisation's, and would not fit where it is stored.
   if (chosen && chosen.name.length > variantNameMax) throw new AppError('UNSUPPORTED_MODEL', 'The name of this variant is too long to be real; name its files instead.');
@@ -78,7 +82,7 @@ function globsOf(patterns: readonly string[] | null): readonly Glob[] | null {
   return patterns?.flatMap((pattern) => parseGlob(pattern) ?? []) ?? null;
 }
 
-function chooseVariant(detail: ModelDetail, { variant, include, exclude }: Selection): ModelVariant | null {
+function chooseVariant(detail: PlannedFrom, { variant, include, exclude }: Selection): Variant | null {
   if (variant !== null) {
     const named = detail.variants.find(({ name }) => name === variant) ?? detail.variants.find(({ name }) => name.toLowerCase() === variant.toLowerCase());
     if (named) return named;
@@ -92,11 +96,11 @@ function chooseVariant(detail: ModelDetail, { variant, include, exclude }: Selec
 }
 
 /** Where nothing is recommended the smallest variant that may be fetched at all is the least surprise. */
-function smallestSafe(variants: readonly ModelVariant[]): ModelVariant | undefined {
+function smallestSafe(variants: readonly Variant[]): Variant | undefined {
   return variants.filter(({ files }) => files.every(isSafeFormat)).sort((a, b) => a.sizeBytes - b.sizeBytes)[0];
 }
 
-function selectFiles(detail: ModelDetail, selection: Selection, chosen: ModelVariant | null): ModelFile[] {
+function selectFiles(detail: PlannedFrom, selection: Selection, chosen: Variant | null): ModelFile[] {
   const include = globsOf(selection.include);
   const exclude = globsOf(selection.exclude) ?? [];
   const wanted = new Set<string>(chosen ? variantPaths(detail, chosen) : []);
@@ -107,7 +111,7 @@ function selectFiles(detail: ModelDetail, selection: Selection, chosen: ModelVar
   return detail.files.filter(({ path }) => wanted.has(path) && !exclude.some((matches) => matches(path)));
 }
 
-function variantPaths(detail: ModelDetail, chosen: ModelVariant): string[] {
+function variantPaths(detail: PlannedFrom, chosen: Variant): string[] {
   const projector = chosen.format === 'gguf' ? projectorOf(detail.files) : undefined;
   const companions = detail.files.map(({ path }) => path).filter(isCompanion);
   return [...chosen.files, ...(projector ? [projector.path] : []), ...companions];

@@ -11,6 +11,7 @@ const InstalledFile = builder.objectRef<File>('InstalledFile').implement({
     path: t.exposeString('path', { description: 'Relative to the folder of the model.' }),
     sizeBytes: t.expose('sizeBytes', { type: 'ByteSize', description: 'Size in bytes.' }),
     digest: t.expose('sha256', { type: 'Digest', nullable: true, description: 'SHA-256 that it had when it was checked.' }),
+    damage: t.field({ type: VerificationStatus, nullable: true, description: 'What was wrong with it when it was last verified; null when nothing was.', resolve: (file) => file.damage ?? null }),
     scan: t.field({ type: ScanReport, nullable: true, description: 'What the scanners said before it got its name, or when it was last verified.', resolve: (file) => file.scan ?? null }),
   }),
 });
@@ -33,6 +34,7 @@ builder.node(InstalledModel, {
     files: t.field({ type: [InstalledFile], description: 'Its files.', resolve: (model) => [...model.files] }),
     verification: t.expose('verification', { type: VerificationStatus, description: 'What is known about its files.' }),
     verdict: t.field({ type: ScanVerdict, description: 'The strictest verdict of its files.', resolve: ({ files }) => strictest(files.map(({ scan }) => scan?.verdict ?? 'NOT_SCANNED')) }),
+    verifiedAt: t.field({ type: 'DateTime', nullable: true, description: 'When all its files were last compared with their digests.', resolve: (model) => model.verifiedAt ?? null }),
     installedAt: t.expose('installedAt', { type: 'DateTime', description: 'When it was installed.' }),
     lastUsedAt: t.expose('lastUsedAt', { type: 'DateTime', nullable: true, description: 'When a deployment last used it.' }),
   }),

@@ -1,0 +1,79 @@
+import { z } from 'zod';
+import type { InstalledModels, InstalledModelView } from '../../../../domains/downloads/types.ts';
+import { builder } from '../../builder.ts';
+import { principalOf } from '../../context.ts';
+import { toUuid } from '../../ids.ts';
+import { payloadOf, resultOf } from '../mutation.ts';
+import { InsufficientStorageError, InvalidStateError, ModelRefusedError, NotFoundError, outcomeOf, UnavailableError } from '../user-error.ts';
+import { listMax, nameText, textMax } from '../validation.ts';
+import { DownloadTask } from './download-task.ts';
+import { OverridableRule } from './enums.ts';
+import { InstalledModel } from './installed-model.ts';
+
+const installedModelId = { required: true, description: 'The installed model: plain UUID or global id.' } as const;
+const VerifyInstalledModelInput = builder.inputType('VerifyInstalledModelInput', { description: 'Which installed model to verify.', fields: (t) => ({ installedModelId: t.id(installedModelId) }) });
+const RepairInstalledModelInput = builder.inputType('RepairInstalledModelInput', { description: 'Which installed model to repair.', fields: (t) => ({ installedModelId: t.id(installedModelId) }) });
+const pathMax = 4096;
+
+const ImportModelInput = builder.inputType('ImportModelInput', {
+  description: 'What to take in.',
+  fields: (t) => ({
+    path: t.string({ required: true, description: 'A file, or a folder with the files of a model, on the machine that the service runs on; absolute.', validate: nameText(pathMax) }),
+    name: t.string({ description: 'The model becomes `local:<name>`; without one, the name of the file or folder.', validate: nameText(textMax.name) }),
+    override: t.field({ type: [OverridableRule], description: 'Rules to set aside.', validate: z.array(z.unknown()).max(listMax).nullish() }),
+  }),
+});
+
+const RepairInstalledModelPayload = builder.objectRef<Awaited<ReturnType<InstalledModels['repair']>>>('RepairInstalledModelPayload').implement({
+  description: 'What `repairInstalledModel` answers.',
+  fields: (t) => ({
+    installedModel: t.expose('installedModel', { type: InstalledModel, description: 'As it was found.' }),
+    task: t.expose('task', { type: DownloadTask, nullable: true, description: 'The download of what is wrong; null when nothing is.' }),
+  }),
+});
+
+const ImportModelPayload = builder.objectRef<{ installedModels: readonly InstalledModelView[] }>('ImportModelPayload').implement({
+  description: 'What `importModel` answers when it is done.',
+  fields: (t) => ({
+    installedModels: t.field({ type: [InstalledModel], description: 'One for each variant that was found there.', resolve: ({ installedModels }) => [...installedModels] }),
+  }),
+});
+
+builder.mutationField('verifyInstalledModel', (t) =>
+  t.field({
+    type: payloadOf('VerifyInstalledModel', 'installedModel', InstalledModel),
+    authScopes: { role: 'OPERATOR' },
+    description: 'Reads all files of a model, compares them with their digests and looks into them again. Takes as long as reading them.',
+    args: { input: t.arg({ type: VerifyInstalledModelInput, required: true, description: 'Which one.' }) },
+    errors: resultOf('VerifyInstalledModel', [NotFoundError]),
+    resolve: (_root, { input }, { services, signal }) =>
+      outcomeOf(async () => ({ installedModel: await services.installed.verify(toUuid('InstalledModel', input.installedModelId), signal) })),
+  }),
+);
+
+builder.mutationField('repairInstalledModel', (t) =>
+  t.field({
+    type: RepairInstalledModelPayload,
+    authScopes: { role: 'OPERATOR' },
+    description: 'Verifies a model and fetches again what is wrong with it: of a large file only the parts that are.',
+    args: { input: t.arg({ type: RepairInstalledModelInput, required: true, description: 'Which one.' }) },
+    errors: resultOf('RepairInstalledModel', [NotFoundError, InvalidStateError, ModelRefusedError, InsufficientStorageError, UnavailableError]),
+    resolve: (_root, { input }, context) =>
+      outcomeOf(() => context.services.installed.repair(toUuid('InstalledModel', input.installedModelId), principalOf(context), context.signal)),
+  }),
+);
+
+builder.mutationField('importModel', (t) =>
+  t.field({
+    type: ImportModelPayload,
+    authScopes: { role: 'ADMIN' },
+    description: 'Takes files of this machine in as a model, by hard links where that can be; they are hashed and looked into first.',
+    args: { input: t.arg({ type: ImportModelInput, required: true, description: 'What to take in.' }) },
+    errors: resultOf('ImportModel', [NotFoundError, ModelRefusedError, InsufficientStorageError]),
+    resolve: (_root, { input }, context) =>
+      outcomeOf(async () => {
+        const { path, name, override } = input;
+        return { installedModels: await context.services.installed.import({ path, override: override ?? [], ...(name ? { name } : {}) }, principalOf(context), context.signal) };
+      }),
+  }),
+);
