@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126103549_initial extends Migration {
+export class Migration20261126104924_initial extends Migration {
 
-  override name = 'Migration20261126103549_initial';
+  override name = 'Migration20261126104924_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
@@ -39,13 +39,15 @@ export class Migration20261126103549_initial extends Migration {
     this.addSql(`alter table "download_tasks" add constraint "download_tasks_target_check" check ("target" in ('local', 'ollama'));`);
     this.addSql(`alter table "download_tasks" add constraint "download_tasks_status_check" check ("status" in ('queued', 'running', 'paused', 'retrying', 'verifying', 'scanning', 'completed', 'failed', 'cancelled'));`);
 
+    this.addSql(`create table "file_part_digests" ("sha256" varchar(255) not null, "part_bytes" int not null, "digests" text not null, primary key ("sha256"));`);
+
     this.addSql(`create table "idempotency_records" ("id" uuid not null, "owner" varchar(255) not null, "operation" varchar(255) not null, "key" varchar(255) not null, "request_hash" varchar(255) not null, "result_id" uuid not null, "created_at" timestamptz not null, primary key ("id"));`);
     this.addSql(`create index "idempotency_records_created_at_index" on "idempotency_records" ("created_at");`);
     this.addSql(`alter table "idempotency_records" add constraint "idempotency_records_owner_operation_key_unique" unique ("owner", "operation", "key");`);
 
     this.addSql(`create table "installation" ("id" serial primary key, "uid" uuid not null);`);
 
-    this.addSql(`create table "installed_models" ("id" uuid not null, "model_id" varchar(255) not null, "revision" varchar(255) not null, "variant" varchar(255) null, "variant_key" varchar(255) not null, "format" varchar(255) not null, "quantization" varchar(255) null, "size_bytes" bigint not null, "folder" text not null, "files" jsonb not null, "verification" text not null, "installed_at" timestamptz not null, "last_used_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`create table "installed_models" ("id" uuid not null, "model_id" varchar(255) not null, "revision" varchar(255) not null, "variant" varchar(255) null, "variant_key" varchar(255) not null, "format" varchar(255) not null, "quantization" varchar(255) null, "size_bytes" bigint not null, "folder" text not null, "files" jsonb not null, "verification" text not null, "installed_at" timestamptz not null, "last_used_at" timestamptz null, "verified_at" timestamptz null, primary key ("id"));`);
     this.addSql(`alter table "installed_models" add constraint "installed_models_model_id_revision_variant_key_unique" unique ("model_id", "revision", "variant_key");`);
     this.addSql(`alter table "installed_models" add constraint "installed_models_verification_check" check ("verification" in ('verified', 'damaged', 'missing'));`);
 
