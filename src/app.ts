@@ -1,4 +1,5 @@
 /** The composition root: the only file that constructs. What is created first ends last. */
+import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { createHttpServer, type HttpServer } from './adapters/server.ts';
 import { createGuard } from './adapters/http/guard.ts';
@@ -19,6 +20,8 @@ import { createDeployments, type DeploymentsRoom } from './domains/deployments/c
 import { createLlamaCppRuntime } from './domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
 import { LlamaServerFinder } from './domains/deployments/runtimes/llama-cpp/llama-server/binary.ts';
 import { createOllamaRuntime } from './domains/deployments/runtimes/ollama/ollama.runtime.ts';
+import { DockerEngine } from './domains/deployments/runtimes/docker/docker-engine.ts';
+import { createDockerRuntime } from './domains/deployments/runtimes/docker/docker.runtime.ts';
 import { createRemoteRuntime } from './domains/deployments/runtimes/remote/remote.runtime.ts';
 import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
@@ -192,6 +195,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
   const runtimes = [
     createLlamaCppRuntime({ http: base.http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf: system.gpuMemoryOf }),
     createOllamaRuntime({ host: config.sources.ollama.host, http: inference, fetch: inferenceFetch }),
+    createDockerRuntime({ engine: new DockerEngine(config.docker.host, serviceIdOf(folder)), http: base.http, images: config.docker.images }),
     createRemoteRuntime({ http: base.http }),
   ];
   const deployments: DeploymentsRoom = createDeployments({
@@ -209,6 +213,9 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
 function createLlamaServer({ deployments }: Config, folder: DataFolder): { finder: LlamaServerFinder; runDir: string } {
   return { finder: new LlamaServerFinder(deployments.llamaServer, path.join(folder.path, 'engines')), runDir: path.join(folder.path, 'run') };
 }
+
+/** Tells the containers of this data folder from those of another service on the same Docker Engine. */
+const serviceIdOf = (folder: DataFolder): string => createHash('sha256').update(folder.path).digest('hex').slice(0, 16);
 
 function createSources({ sources }: Config, { http, cache }: Foundation, logger: Logger): ReadonlyMap<string, ModelSource> {
   const common = { http, clock: systemClock, logger };

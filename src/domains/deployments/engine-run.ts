@@ -1,9 +1,10 @@
 import type { Clock } from '../../shared/clock.ts';
 import { AppError, isAppError, type ErrorCode, type StoredError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { nextHealth, unknownHealth } from './health.ts';
+import { nextHealth, unknownHealth, unknownNow } from './health.ts';
 import type { OpenLog } from './logs/log-store.ts';
 import { healthyResetMs } from './restart-policy.ts';
+import { HealthUnknownError } from './runtime.ts';
 import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from './runtime.ts';
 import { TimeLimitExceeded, withTimeLimit } from './time-limit.ts';
 import type { DeploymentHealth, HealthPolicy } from './types.ts';
@@ -147,19 +148,20 @@ async function watchHealth(model: RunningModel, options: EngineRunOptions, signa
     const share = health.consecutiveFailures > 0 ? recheckShare : 1;
     await clock.sleep(policy.intervalSeconds * 1000 * share, signal);
     const fault = await checkOnce(model, policy, signal);
-    if (fault !== null) open.log.say('warn', `Health check failed: ${fault}`);
-    health = nextHealth(health, fault, policy, clock.now());
+    if (fault !== null) open.log.say('warn', `Health check failed: ${fault instanceof HealthUnknownError ? fault.message : fault}`);
+    health = fault instanceof HealthUnknownError ? unknownNow(health, fault.message, clock.now()) : nextHealth(health, fault, policy, clock.now());
     hooks.onHealth(health);
     if (health.status === 'unhealthy') return hungOutcome(health);
   }
 }
 
-async function checkOnce(model: RunningModel, policy: HealthPolicy, signal: AbortSignal): Promise<string | null> {
+async function checkOnce(model: RunningModel, policy: HealthPolicy, signal: AbortSignal): Promise<string | HealthUnknownError | null> {
   try {
     await withTimeLimit(policy.timeoutSeconds * 1000, signal, (limited) => model.check(limited));
     return null;
   } catch (error) {
     signal.throwIfAborted();
+    if (error instanceof HealthUnknownError) return error;
     if (error instanceof TimeLimitExceeded) return `no answer within ${policy.timeoutSeconds} s`;
     return error instanceof Error ? error.message : String(error);
   }

@@ -95,7 +95,7 @@ export type RunningModel = {
   keepsake?: Keepsake | null;
   /** Resolves when it ends, for whatever reason; never rejects. A remote server never exits. */
   readonly exited: Promise<RuntimeExit>;
-  /** One health check; rejects with a sentence, or with the signal's reason. */
+  /** One health check; rejects with a sentence, with HealthUnknownError, or with the signal's reason. */
   check(signal: AbortSignal): Promise<void>;
   /** Null figures where they cannot be had. */
   use(): Promise<DeploymentUseView>;
@@ -111,5 +111,10 @@ export type RunningModel = {
    */
   release?(): Promise<void>;
 };
+
+/** A check could not be made, e.g. because the daemon of a container is away: no sign that the model itself failed. */
+export class HealthUnknownError extends Error {
+  override readonly name = 'HealthUnknownError';
+}
 
 export type RuntimeExit = { code: number | null; signal: string | null; reason: string | null };

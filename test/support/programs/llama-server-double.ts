@@ -28,7 +28,8 @@ if (readFileSync(values.model ?? '').subarray(0, 4).toString('latin1') !== 'GGUF
   process.exit(1);
 }
 
-const key = readFileSync(values['api-key-file'] ?? '', 'utf8').trim();
+const keyFile = values['api-key-file'];
+const key = keyFile === undefined ? process.env['LLAMA_API_KEY'] : readFileSync(keyFile, 'utf8').trim();
 const parallel = Number(values.parallel);
 const slots = Array.from({ length: parallel }, (_, id) => ({ id, n_ctx: Number(values['ctx-size']) / parallel, is_processing: false }));
 const words = ['Once', ' upon', ' a', ' time', '.'];

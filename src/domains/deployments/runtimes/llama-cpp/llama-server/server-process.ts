@@ -173,7 +173,7 @@ async function exitOf(child: ChildProcess): Promise<EngineExit> {
   return await promise;
 }
 
-type Server = { http: OutgoingHttp; baseUrl: string; secret: string };
+export type Server = { http: OutgoingHttp; baseUrl: string; secret: string };
 type Slots = z.infer<typeof slotsSchema>;
 
 /** Its slots once it serves. Asking for them also shows that the server behind the port is the one with our key. */
@@ -211,8 +211,7 @@ type Running = { tell: (signal: NodeJS.Signals) => void; onExit: Promise<EngineE
 async function stopServer({ tell, onExit, server }: Running, drainMs: number, signal?: AbortSignal): Promise<EngineExit> {
   const ended = new AbortController();
   void onExit.then(() => ended.abort());
-  const drained = AbortSignal.any([ended.signal, AbortSignal.timeout(drainMs), ...(signal ? [signal] : [])]);
-  while (!drained.aborted && (await isBusy(server, drained))) await sleep(drainPollMs, drained).catch(() => undefined);
+  await untilIdle(server, AbortSignal.any([ended.signal, AbortSignal.timeout(drainMs), ...(signal ? [signal] : [])]));
   const kill = (): void => tell('SIGKILL');
   const timer = setTimeout(kill, endGraceMs);
   signal?.addEventListener('abort', kill, { once: true });
@@ -222,6 +221,11 @@ async function stopServer({ tell, onExit, server }: Running, drainMs: number, si
   clearTimeout(timer);
   signal?.removeEventListener('abort', kill);
   return exit;
+}
+
+/** Resolves when no answer runs, and when the signal aborts; a server that has no slots to show counts as idle. */
+export async function untilIdle(server: Server, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && (await isBusy(server, signal))) await sleep(drainPollMs, signal).catch(() => undefined);
 }
 
 async function isBusy(server: Server, signal: AbortSignal): Promise<boolean> {

@@ -1,0 +1,79 @@
+import path from 'node:path';
+import type { ContainerCreateOptions, HostConfig } from 'dockerode';
+import type { ImageStart, ImageTemplate } from './image-templates.ts';
+
+export type ContainerPlan = {
+  start: ImageStart;
+  template: ImageTemplate;
+  image: string;
+  labels: Readonly<Record<string, string>>;
+  /** The one folder of this machine that it sees, read only. */
+  modelFolder: string;
+  /** What the machine has: the limit where none was set. */
+  machine: { memoryBytes: number; cores: number };
+};
+
+export const modelFolderInside = '/models';
+const temporaryBytes = 256 * 1024 * 1024;
+const nanosPerCore = 1e9;
+
+/** The fixed template of every container. Nothing of it can be set but limits, devices, port and the image's own options. */
+export function containerOptions(plan: ContainerPlan): ContainerCreateOptions {
+  const { start, template, image, labels } = plan;
+  const { config } = start;
+  const port = `${template.port}/tcp`;
+  const environment = { ...template.toEnvironment(start), ...config.environment };
+  return {
+    Image: image,
+    Cmd: [...template.toArguments(start), ...(config.extraArgs ?? [])],
+    Env: Object.entries(environment).map(([name, value]) => `${name}=${value}`),
+    Labels: { ...labels },
+    ExposedPorts: { [port]: {} },
+    // Reads what the service may read, and no more: root in a container without capabilities is bound by the modes of files, too.
+    ...(process.getuid && process.getgid ? { User: `${process.getuid()}:${process.getgid()}` } : {}),
+    Tty: false,
+    OpenStdin: false,
+    HostConfig: hostConfig(plan, port),
+  };
+}
+
+function hostConfig({ start: { config }, template, modelFolder, machine }: ContainerPlan, port: string): HostConfig {
+  const memory = config.memoryLimitBytes ?? machine.memoryBytes;
+  return {
+    Privileged: false,
+    CapDrop: ['ALL'],
+    SecurityOpt: ['no-new-privileges'],
+    ReadonlyRootfs: true,
+    Tmpfs: { '/tmp': `rw,nosuid,nodev,${template.isTmpExecutable ? 'exec' : 'noexec'},size=${temporaryBytes}` },
+    Mounts: [{ Type: 'bind', Source: modelFolder, Target: modelFolderInside, ReadOnly: true }],
+    PortBindings: { [port]: [{ HostIp: '127.0.0.1', HostPort: config.port ? String(config.port) : '' }] },
+    NetworkMode: 'bridge',
+    IpcMode: 'private',
+    ShmSize: template.sharedMemoryBytes,
+    PidsLimit: template.pidsMax,
+    Memory: memory,
+    // The same: no swap on top, which would make the limit a hope.
+    MemorySwap: memory,
+    NanoCpus: Math.round((config.cpuLimit ?? machine.cores) * nanosPerCore),
+    Init: true,
+    RestartPolicy: { Name: 'no' },
+    LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '2' } },
+    ...(config.gpuDevices ? { DeviceRequests: [gpuRequest(config.gpuDevices)] } : {}),
+  };
+}
+
+function gpuRequest(devices: readonly string[]): NonNullable<HostConfig['DeviceRequests']>[number] {
+  const common = { Driver: '', Capabilities: [['gpu']], Options: {} };
+  return devices.includes('all') ? { ...common, Count: -1, DeviceIDs: [] } : { ...common, Count: 0, DeviceIDs: [...devices] };
+}
+
+/**
+ * The folder to show to a container and the file's path below it. In the shared cache a model's files are links to
+ * its `blobs` folder, two levels up, so the model's whole folder is shown.
+ */
+export function placeOfModel(modelPath: string): { folder: string; fileInside: string } {
+  const inCache = /^(.*\/(?:models)--[^/]+)\/(snapshots\/[^/]+\/.+)$/.exec(modelPath);
+  const folder = inCache?.[1] ?? path.dirname(modelPath);
+  const file = inCache?.[2] ?? path.basename(modelPath);
+  return { folder, fileInside: `${modelFolderInside}/${file}` };
+}

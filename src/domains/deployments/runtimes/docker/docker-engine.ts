@@ -1,0 +1,118 @@
+import Docker from 'dockerode';
+import type { ContainerCreateOptions, ContainerInspectInfo } from 'dockerode';
+import { abortable } from '../../../../shared/async.ts';
+import { AppError } from '../../../../shared/errors.ts';
+
+export type DockerAddress = { kind: 'socket'; path: string } | { kind: 'tcp'; host: string; port: number };
+export type DockerMachine = { version: string; memoryBytes: number; cores: number; hasGpus: boolean };
+
+const serviceLabel = 'llm-manager.service';
+const deploymentLabel = 'llm-manager.deployment';
+const progressShare = 0.1;
+
+/** What Docker says of an error; its `reason` text is wrong for images, so that is never shown. */
+export function dockerFault(error: unknown): { status: number | null; message: string } {
+  const fault = error as { statusCode?: unknown; json?: { message?: unknown }; message?: unknown; code?: unknown };
+  const message = typeof fault.json?.message === 'string' ? fault.json.message : typeof fault.message === 'string' ? fault.message : 'no reason is known';
+  return { status: typeof fault.statusCode === 'number' ? fault.statusCode : null, message: message.slice(0, 500) };
+}
+
+/** The daemon did not answer at all: nothing is known of what it runs. */
+export const isAway = (error: unknown): boolean => dockerFault(error).status === null;
+
+/** One Docker Engine, as far as the runtime uses it. */
+export class DockerEngine {
+  readonly where: string;
+  readonly #client: Docker;
+  readonly #serviceId: string;
+
+  constructor(address: DockerAddress, serviceId: string) {
+    this.where = address.kind === 'socket' ? address.path : `${address.host}:${address.port}`;
+    this.#client = address.kind === 'socket' ? new Docker({ socketPath: address.path }) : new Docker({ protocol: 'http', host: address.host, port: address.port });
+    this.#serviceId = serviceId;
+  }
+
+  get client(): Docker {
+    return this.#client;
+  }
+
+  /** Throws RUNTIME_UNAVAILABLE when it does not answer. */
+  async machine(signal: AbortSignal): Promise<DockerMachine> {
+    try {
+      const info = (await abortable(this.#client.info(), signal)) as { ServerVersion: string; MemTotal: number; NCPU: number; Runtimes?: Record<string, unknown> };
+      return { version: info.ServerVersion, memoryBytes: info.MemTotal, cores: info.NCPU, hasGpus: Object.hasOwn(info.Runtimes ?? {}, 'nvidia') };
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw new AppError('RUNTIME_UNAVAILABLE', `The Docker Engine at ${this.where} does not answer, or may not be used by this account.`, { cause });
+    }
+  }
+
+  labels(deploymentId: string): Record<string, string> {
+    return { [serviceLabel]: this.#serviceId, [deploymentLabel]: deploymentId };
+  }
+
+  /** Fetches the image unless it is there; steps are told as they come. */
+  async ensureImage(image: string, tell: (message: string) => void, signal: AbortSignal): Promise<void> {
+    const isThere = await abortable(this.#client.getImage(image).inspect(), signal).then(() => true, (error: unknown) => {
+      signal.throwIfAborted();
+      if (dockerFault(error).status === 404) return false;
+      throw error;
+    });
+    if (isThere) return;
+    tell(`Pulling ${image}.`);
+    try {
+      const stream = await abortable(this.#client.pull(image, { abortSignal: signal }), signal);
+      const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+      this.#client.modem.followProgress(stream, (error) => (error ? reject(error) : resolve(undefined)), pullProgress(tell));
+      await abortable(promise, signal);
+    } catch (cause) {
+      signal.throwIfAborted();
+      throw new AppError('START_FAILED', `The image ${image} cannot be pulled: ${dockerFault(cause).message}`, { cause });
+    }
+  }
+
+  async create(options: ContainerCreateOptions): Promise<string> {
+    return (await this.#client.createContainer(options)).id;
+  }
+
+  /** Null when there is no such container. */
+  async inspect(id: string): Promise<ContainerInspectInfo | null> {
+    return await this.#client.getContainer(id).inspect().catch((error: unknown) => {
+      if (dockerFault(error).status === 404) return null;
+      throw error;
+    });
+  }
+
+  /** Kills and removes; one that is not there is fine. */
+  async remove(id: string): Promise<void> {
+    await this.#client.getContainer(id).remove({ force: true, v: true }).catch((error: unknown) => {
+      const { status } = dockerFault(error);
+      // 409: it is being removed already.
+      if (status !== 404 && status !== 409) throw error;
+    });
+  }
+
+  /** Removes every container of this service that bears the deployment's label. */
+  async sweep(deploymentId: string): Promise<number> {
+    const label = Object.entries(this.labels(deploymentId)).map(([name, value]) => `${name}=${value}`);
+    const found = await this.#client.listContainers({ all: true, filters: { label } });
+    for (const { Id } of found) await this.remove(Id);
+    return found.length;
+  }
+}
+
+type PullStep = { status?: string; id?: string; progressDetail?: { current?: number; total?: number } };
+
+/** Docker tells each layer several times a second. */
+function pullProgress(tell: (message: string) => void): (step: PullStep) => void {
+  const told = new Map<string, { status: string; share: number }>();
+  return ({ status = '', id = '', progressDetail }) => {
+    const { current = 0, total = 0 } = progressDetail ?? {};
+    const share = total > 0 ? current / total : 0;
+    const before = told.get(id);
+    if (before?.status === status && share - before.share < progressShare) return;
+    told.set(id, { status, share });
+    tell(`${id === '' ? '' : `${id}: `}${status}${total > 0 ? ` ${Math.round(share * 100)} %` : ''}`);
+  };
+}
+

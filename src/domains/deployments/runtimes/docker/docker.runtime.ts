@@ -1,0 +1,205 @@
+import { randomBytes } from 'node:crypto';
+import { AppError, isAppError, type FieldFault } from '../../../../shared/errors.ts';
+import { sleep } from '../../../../shared/async.ts';
+import { defaultContextSize } from '../../../../shared/gguf/fit-policy.ts';
+import { GgufError } from '../../../../shared/gguf/errors.ts';
+import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
+import { HealthUnknownError, type ModelRuntime, type RunningModel, type RuntimeHandle, type RuntimeStart } from '../../runtime.ts';
+import type { DeploymentConfig, EngineInfo, RuntimeInfo } from '../../types.ts';
+import { untilIdle } from '../llama-cpp/llama-server/server-process.ts';
+import { readModelFile } from '../llama-cpp/model-file.ts';
+import { argumentFaults } from './arguments.ts';
+import { containerOptions, placeOfModel } from './container-options.ts';
+import { WatchedContainer } from './container.ts';
+import { dockerFault, isAway, type DockerEngine, type DockerMachine } from './docker-engine.ts';
+import { templateImages, templateOf, type ImageTemplate } from './image-templates.ts';
+
+export type DockerRuntimeDeps = {
+  engine: DockerEngine;
+  http: OutgoingHttp;
+  /** Images that the operator allows; null = those of the templates. */
+  images: readonly string[] | null;
+};
+
+export const dockerRuntimeId = 'docker';
+
+const unusable: readonly { key: keyof DeploymentConfig; field: string }[] = [
+  { key: 'baseUrl', field: 'config.base_url' },
+  { key: 'model', field: 'config.model' },
+];
+
+/** Options of GPU back ends and of thread placement; others of these families load code. */
+const environmentNames = new Set(['GGML_CUDA_ENABLE_UNIFIED_MEMORY', 'GGML_CUDA_FORCE_MMQ', 'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'VLLM_ATTENTION_BACKEND', 'VLLM_LOGGING_LEVEL']);
+
+const pollMs = { first: 50, max: 500 };
+const healthBytesMax = 4_096;
+
+/** Runs a GGUF in a container of a Docker Engine, from an image that the operator allows. */
+export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
+  const common = { id: dockerRuntimeId, name: 'Docker', needsModel: true, formats: ['gguf'] };
+  const images = deps.images ?? templateImages;
+  return {
+    id: dockerRuntimeId,
+    name: common.name,
+    capabilities: { needsModel: true, formats: common.formats, adminOnly: false },
+    probe: async (signal): Promise<RuntimeInfo> => ({ ...common, ...(await probe(deps.engine, signal)) }),
+    validate: (config) => validate(config, images),
+    start: (request, signal) => start({ ...deps, image: request.config.image ?? images[0] ?? '' }, request, signal),
+    endOrphan: async ({ containerId }) => {
+      if (containerId !== null) await deps.engine.remove(containerId);
+    },
+  };
+}
+
+async function probe(engine: DockerEngine, signal: AbortSignal): Promise<Pick<RuntimeInfo, 'available' | 'version' | 'detail' | 'engines'>> {
+  const about = { id: 'docker', name: 'Docker Engine' };
+  const gpu = { id: 'docker-gpu', name: 'Docker Engine with NVIDIA graphics cards', inUse: false };
+  try {
+    const { version, hasGpus } = await engine.machine(signal);
+    const gpuRemedy = 'Where there is an NVIDIA graphics card: install the NVIDIA Container Toolkit and configure it for Docker.';
+    const engines: EngineInfo[] = [
+      { ...about, available: true, inUse: true, version, detail: engine.where, remedy: null },
+      hasGpus ? { ...gpu, available: true, version, detail: null, remedy: null } : { ...gpu, available: false, version: null, detail: 'The Docker Engine has no NVIDIA runtime.', remedy: gpuRemedy },
+    ];
+    return { available: true, version, detail: `Runs on the Docker Engine at ${engine.where}.`, engines };
+  } catch (error) {
+    signal.throwIfAborted();
+    const detail = isAppError(error) ? error.message : `The Docker Engine at ${engine.where} does not answer.`;
+    const remedy = 'Install Docker Engine (https://docs.docker.com/engine/install) and let this account use it, or set DOCKER_HOST.';
+    return { available: false, version: null, detail, engines: [{ ...about, available: false, inUse: false, version: null, detail, remedy }] };
+  }
+}
+
+function validate(config: DeploymentConfig, images: readonly string[]): readonly FieldFault[] {
+  const faults = unusable.flatMap(({ key, field }) => (config[key] === undefined ? [] : [{ field, message: 'is for the runtime remote only' }]));
+  const image = config.image ?? images[0];
+  const template = image === undefined ? undefined : templateOf(image);
+  if (image === undefined || !images.includes(image)) faults.push({ field: 'config.image', message: `must be one of ${images.join(', ')}` });
+  else if (template === undefined) faults.push({ field: 'config.image', message: 'is of a kind that is not known: its name must hold llama.cpp or vllm' });
+  for (const name of Object.keys(config.environment ?? {})) {
+    if (!environmentNames.has(name)) faults.push({ field: `config.environment.${name}`, message: `is not one that this runtime takes: ${[...environmentNames].join(', ')}` });
+  }
+  return [...faults, ...argumentFaults(config.extraArgs ?? [], template?.extraArguments ?? new Set())];
+}
+
+type Parts = DockerRuntimeDeps & { image: string };
+
+async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): Promise<RunningModel> {
+  signal.throwIfAborted();
+  const { engine, image } = parts;
+  const template = templateOf(image);
+  const { modelPath } = request;
+  if (modelPath === null || template === undefined) throw new AppError('START_FAILED', 'There is no model file or no image to start.');
+  const contextSize = await contextSizeOf(request, modelPath);
+  const machine = await engine.machine(signal);
+  if (request.config.gpuDevices && !machine.hasGpus) throw new AppError('RUNTIME_UNAVAILABLE', 'The Docker Engine cannot give graphics cards to containers: it has no NVIDIA runtime.');
+  await engine.ensureImage(image, (step) => request.log('stdout', 'info', step), signal);
+  const secret = randomBytes(32).toString('base64url');
+  const id = await create({ ...parts, template, machine, contextSize, secret, modelPath }, request);
+  let watched: WatchedContainer | null = null;
+  try {
+    const handle: RuntimeHandle = { runtime: dockerRuntimeId, pid: null, startTime: null, containerId: id };
+    await request.onHandle(handle);
+    signal.throwIfAborted();
+    await engine.client.getContainer(id).start();
+    const port = await publishedPort(engine, id, template);
+    watched = new WatchedContainer(engine, id, request.log, 0);
+    const server: Server = { http: parts.http, baseUrl: `http://127.0.0.1:${port}` };
+    await untilReady(server, watched, signal);
+    return toRunningModel({ parts, server, watched, handle, secret, contextSize, model: request.name });
+  } catch (error) {
+    watched?.letGo();
+    await engine.remove(id).catch(() => undefined);
+    signal.throwIfAborted();
+    throw toStartFault(error, request.config.port);
+  }
+}
+
+async function contextSizeOf({ config }: RuntimeStart, modelPath: string): Promise<number> {
+  // Before any native code sees the file: llama.cpp trusts the sizes that a header gives.
+  const { header } = await readModelFile(modelPath).catch((cause: unknown) => {
+    throw new AppError('UNSUPPORTED_MODEL', `The model's file cannot be used: ${cause instanceof GgufError ? cause.message : 'it cannot be opened'}`, { cause });
+  });
+  return config.contextSize ?? defaultContextSize(header.contextLength);
+}
+
+type Creation = Parts & { template: ImageTemplate; machine: DockerMachine; contextSize: number; secret: string; modelPath: string };
+
+async function create({ engine, image, template, machine, contextSize, secret, modelPath }: Creation, { config, name, deploymentId, log }: RuntimeStart): Promise<string> {
+  const { folder, fileInside } = placeOfModel(modelPath);
+  try {
+    const swept = await engine.sweep(deploymentId);
+    if (swept > 0) log('supervisor', 'warn', 'Removed a container that an earlier start had left.');
+    const options = containerOptions({
+      start: { config, name, modelFile: fileInside, secret, contextSize },
+      template, image, machine, modelFolder: folder, labels: engine.labels(deploymentId),
+    });
+    return await engine.create(options);
+  } catch (cause) {
+    throw toStartFault(cause, config.port);
+  }
+}
+
+async function publishedPort(engine: DockerEngine, id: string, template: ImageTemplate): Promise<number> {
+  const about = await engine.inspect(id);
+  const port = Number(about?.NetworkSettings.Ports[`${template.port}/tcp`]?.[0]?.HostPort ?? 0);
+  if (port > 0) return port;
+  throw new AppError('START_FAILED', about?.State.Running === false ? 'The container ended at once; its log says more.' : 'The container has no port on this machine.');
+}
+
+type Server = { http: OutgoingHttp; baseUrl: string };
+
+async function untilReady(server: Server, watched: WatchedContainer, signal: AbortSignal): Promise<void> {
+  const exited = watched.exited.then(({ code, reason }) => Promise.reject(new AppError('START_FAILED', reason ?? `The container ended before it was ready (exit code ${code ?? 'unknown'}); its log says more.`)));
+  exited.catch(() => undefined);
+  for (let waitMs = pollMs.first; ; waitMs = Math.min(waitMs * 2, pollMs.max)) {
+    const isReady = await Promise.race([health(server, signal).then(() => true, () => false), exited]);
+    signal.throwIfAborted();
+    if (isReady) return;
+    await Promise.race([sleep(waitMs, signal), exited]);
+  }
+}
+
+async function health({ http, baseUrl }: Server, signal: AbortSignal): Promise<void> {
+  const answer = await http({ method: 'GET', url: `${baseUrl}/health`, maxBytes: healthBytesMax, allowPrivate: true, overflow: 'truncate' }, signal);
+  if (answer.status !== 200) throw new Error(`/health answered ${answer.status}`);
+}
+
+type Running = { parts: Parts; server: Server; watched: WatchedContainer; handle: RuntimeHandle; secret: string; contextSize: number; model: string };
+
+function toRunningModel({ parts, server, watched, handle, secret, contextSize, model }: Running): RunningModel {
+  return {
+    baseUrl: server.baseUrl,
+    model,
+    headers: { authorization: `Bearer ${secret}` },
+    contextSize,
+    handle,
+    exited: watched.exited,
+    check: async (signal) => {
+      const fault = await health(server, signal).then(() => null, (error: unknown) => (error instanceof Error ? error : new Error(String(error))));
+      if (fault === null) return;
+      signal.throwIfAborted();
+      await parts.engine.machine(signal).catch((cause: unknown) => {
+        signal.throwIfAborted();
+        throw new HealthUnknownError('The Docker Engine does not answer, so nothing is known of the container.', { cause });
+      });
+      throw fault;
+    },
+    use: () => watched.use(),
+    stop: async (drainMs, signal) => {
+      // Model servers cut running answers when they are told to end, so they are waited for here.
+      if (drainMs > 0) await untilIdle({ ...server, secret }, AbortSignal.any([signal, AbortSignal.timeout(drainMs)]));
+      await watched.end(drainMs === 0, signal);
+    },
+  };
+}
+
+/** Text of Docker's daemon that people should not have to know. */
+function toStartFault(error: unknown, port: number | undefined): AppError {
+  if (isAppError(error)) return error;
+  const { message } = dockerFault(error);
+  if (isAway(error)) return new AppError('RUNTIME_UNAVAILABLE', 'The Docker Engine stopped answering.', { cause: error });
+  if (/port is already allocated|address already in use|driver failed programming/i.test(message)) return new AppError('PORT_IN_USE', `Port ${port ?? 'chosen'} is in use.`, { cause: error });
+  if (/could not select device driver/i.test(message)) return new AppError('RUNTIME_UNAVAILABLE', 'The Docker Engine cannot give graphics cards to containers.', { cause: error });
+  return new AppError('START_FAILED', `The container could not be started: ${message}`, { cause: error });
+}

@@ -1,0 +1,104 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import Docker from 'dockerode';
+import { eventually } from './eventually.ts';
+
+/** A real Docker Engine of a test's own, with one image in it: a model server that speaks llama-server's protocol. */
+export type DockerDaemon = {
+  socket: string;
+  client: Docker;
+  /** Name of the image; its kind is told by it. */
+  image: string;
+  /** Without live-restore its containers end with it. SIGKILL: it has no time to end them. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  start(): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** Null where tests can start one; else what is missing. */
+export function dockerdMissing(): string | null {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'dockerd needs Linux and root';
+  try {
+    execFileSync('dockerd', ['--version'], { stdio: 'ignore' });
+    execFileSync('ip', ['-V'], { stdio: 'ignore' });
+    return null;
+  } catch {
+    return 'dockerd (Debian: docker.io) or ip (iproute2) is not installed';
+  }
+}
+
+export async function startDockerDaemon(options: { liveRestore?: boolean } = {}): Promise<DockerDaemon> {
+  const folder = mkdtempSync(join(tmpdir(), 'llmm-docker-'));
+  const socket = join(folder, 'docker.sock');
+  const client = new Docker({ socketPath: socket });
+  const bridge = createBridge();
+  let daemon: ChildProcess | null = null;
+  const start = async (): Promise<void> => {
+    const log = openSync(join(folder, 'dockerd.log'), 'a');
+    daemon = spawn(
+      'dockerd',
+      ['--host', `unix://${socket}`, '--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec'), '--pidfile', join(folder, 'docker.pid'),
+        '--iptables=false', '--ip6tables=false', `--bridge=${bridge}`, ...(options.liveRestore ? ['--live-restore'] : [])],
+      { stdio: ['ignore', log, log], detached: true },
+    );
+    closeSync(log);
+    await eventually('dockerd answers', () => client.ping().then(() => true, () => false), 60_000);
+  };
+  const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<void> => {
+    if (!daemon || daemon.exitCode !== null || daemon.signalCode !== null) return;
+    const ended = once(daemon, 'exit');
+    daemon.kill(signal);
+    await ended;
+  };
+  await start();
+  const image = await importServer(client, folder);
+  const close = async (): Promise<void> => {
+    for (const { Id } of await client.listContainers({ all: true })) await client.getContainer(Id).remove({ force: true });
+    await stop();
+    execFileSync('ip', ['link', 'delete', bridge]);
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 });
+  };
+  return { socket, client, image, stop, start, close };
+}
+
+/** Its own, so that several daemons get along with each other and with the machine's. */
+function createBridge(): string {
+  const number = process.pid % 250;
+  for (let second = 0; ; second += 1) {
+    const name = `llmm${number}x${second}`;
+    try {
+      execFileSync('ip', ['link', 'add', name, 'type', 'bridge'], { stdio: 'ignore' });
+      execFileSync('ip', ['addr', 'add', `10.${200 + (second % 50)}.${number}.1/24`, 'dev', name]);
+      execFileSync('ip', ['link', 'set', name, 'up']);
+      return name;
+    } catch (error) {
+      if (second > 20) throw error;
+    }
+  }
+}
+
+/** Node and its libraries with the double: no registry is needed, and nothing else is in the image. */
+async function importServer(client: Docker, folder: string): Promise<string> {
+  const root = join(folder, 'root');
+  const add = (from: string, to: string): void => {
+    mkdirSync(dirname(join(root, to)), { recursive: true });
+    copyFileSync(from, join(root, to));
+  };
+  const libraries = execFileSync('ldd', [process.execPath], { encoding: 'utf8' }).matchAll(/(\/\S+) \(0x/g);
+  for (const [, library = ''] of libraries) add(library, library);
+  add(process.execPath, '/bin/node');
+  add(join(process.cwd(), 'test/support/programs/llama-server-double.ts'), '/app/server.ts');
+  mkdirSync(join(root, 'tmp'));
+  const archive = join(folder, 'root.tar');
+  execFileSync('tar', ['-C', root, '-cf', archive, '.']);
+  await rm(root, { recursive: true });
+  const stream = await client.importImage(archive, { repo: 'llmm-test/llama.cpp', tag: 'server', changes: ['ENTRYPOINT ["/bin/node","--disable-warning=ExperimentalWarning","/app/server.ts"]'] });
+  for await (const _step of stream) continue;
+  await rm(archive);
+  return 'llmm-test/llama.cpp:server';
+}
+
