@@ -11,6 +11,7 @@ export type ContainerLog = (stream: 'stdout' | 'stderr' | 'supervisor', level: L
 
 /** How soon a daemon that is away, or a stream that has ended, is asked again. */
 const retryMs = 1_000;
+const lookAgainMs = 2_000;
 const stopGraceSeconds = 5;
 /** How long a stop waits for a daemon that is away; after that the container is removed when the daemon is back. */
 const awayMsMax = 3_000;
@@ -73,7 +74,6 @@ export class WatchedContainer {
   }
 
   async #untilExit(): Promise<RuntimeExit> {
-    const { client } = this.#engine;
     let wasAway = false;
     for (;;) {
       try {
@@ -85,7 +85,7 @@ export class WatchedContainer {
           const reason = state.OOMKilled ? 'The container took more memory than it may and was killed.' : state.Error === '' ? null : state.Error;
           return await this.#ended({ code: state.ExitCode, signal: null, reason });
         }
-        await client.getContainer(this.id).wait();
+        await this.#waitAWhile();
       } catch (error) {
         // A daemon that restarts: what became of the container is known when it is back.
         if (!wasAway && !this.#over.signal.aborted) this.#log('supervisor', 'warn', `The Docker Engine is away: ${dockerFault(error).message}`);
@@ -94,6 +94,14 @@ export class WatchedContainer {
       }
       if (this.#over.signal.aborted) return await this.#ended({ code: null, signal: null, reason: null });
     }
+  }
+
+  /** Until it ends, but no longer than a daemon's restart may go unseen: a wait whose daemon goes away never returns. */
+  async #waitAWhile(): Promise<void> {
+    const waiting = AbortSignal.any([this.#over.signal, AbortSignal.timeout(lookAgainMs)]);
+    const ended = this.#engine.client.getContainer(this.id).wait({ abortSignal: waiting });
+    await Promise.race([ended, whenAborted(waiting)]);
+    ended.catch(() => undefined);
   }
 
   async #ended(exit: RuntimeExit): Promise<RuntimeExit> {
