@@ -60,9 +60,19 @@ export async function startDockerDaemon(options: { liveRestore?: boolean } = {})
     for (const { Id } of await client.listContainers({ all: true })) await client.getContainer(Id).remove({ force: true });
     await stop();
     execFileSync('ip', ['link', 'delete', bridge]);
+    unmount(join(folder, 'data'));
     await rm(folder, { recursive: true, force: true, maxRetries: 10 });
   };
   return { socket, client, image, stop, start, close };
+}
+
+/** With live-restore a daemon leaves its data folder mounted on itself; without, there is nothing to do. */
+function unmount(folder: string): void {
+  try {
+    execFileSync('umount', ['--lazy', folder], { stdio: 'ignore' });
+  } catch {
+    // Not mounted.
+  }
 }
 
 /** Its own, so that several daemons get along with each other and with the machine's. */
