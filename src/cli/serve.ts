@@ -28,7 +28,6 @@ function warnOfUnused(config: Config, logger: Logger): void {
   const unused = [
     ...(config.plugins.length > 0 ? ['LLM_MANAGER_PLUGINS'] : []),
     ...(config.downloads.clamd ? ['LLM_MANAGER_CLAMD'] : []),
-    ...(config.deployments.llamaServer.kind === 'path' ? ['LLM_MANAGER_LLAMA_SERVER'] : []),
   ];
   for (const name of unused) logger.warn({ name }, 'is set, but this version does not use it yet');
 }
