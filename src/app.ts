@@ -17,6 +17,7 @@ import { createHuggingFaceSource } from './domains/catalog/sources/huggingface/h
 import { createOllamaSource } from './domains/catalog/sources/ollama/ollama.source.ts';
 import { createChat, type ChatModule } from './domains/chat/create-chat.ts';
 import { createDeployments, type DeploymentsRoom } from './domains/deployments/create-deployments.ts';
+import type { ModelRuntime } from './domains/deployments/runtime.ts';
 import { createLlamaCppRuntime } from './domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
 import { LlamaServerFinder } from './domains/deployments/runtimes/llama-cpp/llama-server/binary.ts';
 import { createOllamaRuntime } from './domains/deployments/runtimes/ollama/ollama.runtime.ts';
@@ -158,7 +159,7 @@ const isSoleWorker = ({ kind }: Database): boolean => kind !== 'postgresql';
 const userAgentOf = (version: string): string => `llm-manager/${version}`;
 
 function createRooms({ config, logger, version }: AppOptions, base: Foundation, runner: Runner): Rooms {
-  const { database, events, jobs, folder, inference, inferenceFetch, tokenStream } = base;
+  const { database, events, jobs, folder, inference, tokenStream } = base;
   const common = { em: database.orm.em, events, clock: systemClock, logger, instances: base.instances };
   const access = createAccess(common);
   runner.defer('access', () => access.stop());
@@ -192,12 +193,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
       dataDir: folder.path,
     },
   });
-  const runtimes = [
-    createLlamaCppRuntime({ http: base.http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf: system.gpuMemoryOf }),
-    createOllamaRuntime({ host: config.sources.ollama.host, http: inference, fetch: inferenceFetch }),
-    createDockerRuntime({ engine: new DockerEngine(config.docker.host, serviceIdOf(folder)), http: base.http, images: config.docker.images }),
-    createRemoteRuntime({ http: base.http }),
-  ];
+  const runtimes = createRuntimes(config, base, system.gpuMemoryOf);
   const deployments: DeploymentsRoom = createDeployments({
     ...common,
     runtimes: new Map(runtimes.map((runtime) => [runtime.id, runtime])),
@@ -208,6 +204,16 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
   });
   const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference });
   return { access, catalog, downloads, deployments, chat, system };
+}
+
+/** The first that needs a model is the default. */
+function createRuntimes(config: Config, { folder, http, inference, inferenceFetch }: Foundation, gpuMemoryOf: SystemRoom['gpuMemoryOf']): ModelRuntime[] {
+  return [
+    createLlamaCppRuntime({ http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf }),
+    createOllamaRuntime({ host: config.sources.ollama.host, http: inference, fetch: inferenceFetch }),
+    createDockerRuntime({ engine: new DockerEngine(config.docker.host, serviceIdOf(folder)), http, images: config.docker.images }),
+    createRemoteRuntime({ http }),
+  ];
 }
 
 function createLlamaServer({ deployments }: Config, folder: DataFolder): { finder: LlamaServerFinder; runDir: string } {
