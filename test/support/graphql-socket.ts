@@ -22,16 +22,19 @@ export class GraphqlSocket {
     });
   }
 
-  async opened(): Promise<this> {
-    await eventually('the socket opens', () => this.socket.readyState === WebSocket.OPEN);
+  async opened(timeoutMs = 10_000): Promise<this> {
+    await eventually('the socket opens', () => {
+      if (this.refusedStatus !== null) throw new Error(`refused with ${this.refusedStatus}`);
+      return this.socket.readyState === WebSocket.OPEN;
+    }, timeoutMs);
     return this;
   }
 
   /** Opens and initialises with this key in the first message. */
-  async initialised(key: string): Promise<this> {
-    await this.opened();
+  async initialised(key: string, timeoutMs = 10_000): Promise<this> {
+    await this.opened(timeoutMs);
     this.send({ type: 'connection_init', payload: { authorization: `Bearer ${key}` } });
-    await this.next('connection_ack');
+    await this.next('connection_ack', undefined, timeoutMs);
     return this;
   }
 
@@ -43,8 +46,8 @@ export class GraphqlSocket {
     this.send({ type: 'subscribe', id, payload: { query, variables } });
   }
 
-  async next(type: string, id?: string): Promise<SocketMessage> {
-    return await eventually(`a message ${type} ${id ?? ''}`, () => this.messages.find((message) => message.type === type && (id === undefined || message.id === id)));
+  async next(type: string, id?: string, timeoutMs = 10_000): Promise<SocketMessage> {
+    return await eventually(`a message ${type} ${id ?? ''}`, () => this.messages.find((message) => message.type === type && (id === undefined || message.id === id)), timeoutMs);
   }
 
   payloads(id: string): unknown[] {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 
 export type SeenProcess = { pid: number; command: string };
 
@@ -36,4 +36,11 @@ export function isAlive(pid: number): boolean {
 export async function enginesOf(servicePid: number): Promise<number[]> {
   const children = new Set(await childrenOf(servicePid));
   return (await processesNaming('llm-manager-engine')).map(({ pid }) => pid).filter((pid) => children.has(pid));
+}
+
+/** Paths of the files that a process has open (Linux). */
+export async function openFilesOf(pid: number): Promise<string[]> {
+  const names = await readdir(`/proc/${pid}/fd`);
+  // One that is closed meanwhile has no name.
+  return await Promise.all(names.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
 }
