@@ -54,4 +54,21 @@ describe("the memory stream's bounds", () => {
     expect(await entries.next()).toEqual({ done: true, value: undefined });
     stream.close();
   });
+
+  it('lets other work have its turn while readers catch up with a long answer', async () => {
+    const stream = new MemoryTokenStream({ clock });
+    for (let count = 0; count < 2_000; count += 1) await stream.append('long', 'x');
+    await stream.end('long', {});
+    let turns = 0;
+    const count = (): NodeJS.Immediate => {
+      turns += 1;
+      return (turn = setImmediate(count));
+    };
+    let turn = setImmediate(count);
+    const entries = await Promise.all([1, 2, 3].map(() => readAll(stream.read('long', -1, never))));
+    clearImmediate(turn);
+    expect(entries.map(({ length }) => length)).toEqual([2_001, 2_001, 2_001]);
+    expect(turns).toBeGreaterThanOrEqual(100);
+    stream.close();
+  });
 });

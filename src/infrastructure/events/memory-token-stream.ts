@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { StreamEnd, StreamEntry, TokenStream } from '../../shared/token-stream.ts';
@@ -14,6 +15,8 @@ export type MemoryTokenStreamOptions = {
 
 type Stream = { pieces: string[]; bytes: number; outcome: StreamEnd['outcome'] | null; endedAtMs: number };
 
+/** A reader that catches up with a long answer lets everything else of this process have its turn after so many. */
+const entriesPerTurn = 16;
 /** Per piece, for the array's slot and the string's header. */
 const pieceOverheadBytes = 32;
 
@@ -189,6 +192,7 @@ class Reader implements AsyncIterableIterator<StreamEntry> {
   #position: number;
   #seen = false;
   #done = false;
+  #entriesInTurn = 0;
 
   constructor(stream: MemoryTokenStream, options: ReaderOptions) {
     this.#stream = stream;
@@ -198,6 +202,11 @@ class Reader implements AsyncIterableIterator<StreamEntry> {
 
   async next(): Promise<IteratorResult<StreamEntry>> {
     const { messageId, signal } = this.#options;
+    // Neither a stored entry nor a write that the system takes at once waits for anything.
+    if (this.#entriesInTurn >= entriesPerTurn) {
+      this.#entriesInTurn = 0;
+      await nextTurn();
+    }
     while (!this.#done && !signal.aborted) {
       const entry = this.#stream.peek(messageId, this.#position);
       // One that was never seen may still begin; one that was seen has been forgotten meanwhile.
@@ -206,6 +215,7 @@ class Reader implements AsyncIterableIterator<StreamEntry> {
       if (typeof entry === 'object') {
         this.#position = entry.index;
         this.#done = entry.type === 'end';
+        this.#entriesInTurn += 1;
         return { done: false, value: entry };
       }
       await this.#change();
