@@ -2,16 +2,17 @@ import type { Chat, ChatMessageView, ChatStreamEvent, SendMessage } from '../../
 import { createChat, type ChatDeps, type ChatModule } from '../../src/domains/chat/create-chat.ts';
 import type { DeploymentView, InferenceTarget, UseOutcome } from '../../src/domains/deployments/types.ts';
 import { systemClock } from '../../src/infrastructure/system-clock.ts';
-import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
-import { MemoryTokenStream } from '../../src/infrastructure/events/memory-token-stream.ts';
 import { createStreamingHttp } from '../../src/infrastructure/http/streaming-http.ts';
 import { AppError } from '../../src/shared/errors.ts';
+import type { EventBus } from '../../src/shared/event-bus.ts';
 import { newId } from '../../src/shared/ids.ts';
 import type { Instances } from '../../src/shared/instances.ts';
 import type { Principal } from '../../src/shared/principal.ts';
+import type { TokenStream } from '../../src/shared/token-stream.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { startCompletionsServer, type CompletionsServer } from './completions-server.ts';
 import { Society } from './instances.ts';
+import { openTestLive, type TestLive } from './live.ts';
 import { silentLogger } from './silent-logger.ts';
 
 export const never: AbortSignal = new AbortController().signal;
@@ -28,8 +29,8 @@ export type ChatWorld = {
   module: ChatModule;
   database: TestDatabase;
   server: CompletionsServer;
-  events: InProcessEventBus;
-  tokenStream: MemoryTokenStream;
+  events: EventBus;
+  tokenStream: TokenStream;
   /** All service processes of this world. */
   society: Society;
   instances: Instances;
@@ -37,7 +38,7 @@ export type ChatWorld = {
   deployments(): DeploymentView[];
   addDeployment(change?: Partial<DeploymentView>, target?: Partial<InferenceTarget>): FakeDeployment;
   /** A further service process on the same database, with a stream and events of its own. */
-  another(change?: Partial<ChatDeps>): { chat: Chat; module: ChatModule; tokenStream: MemoryTokenStream; instances: Instances };
+  another(change?: Partial<ChatDeps>): Promise<{ chat: Chat; module: ChatModule; tokenStream: TokenStream; instances: Instances }>;
   close(): Promise<void>;
 };
 
@@ -47,17 +48,16 @@ export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<C
   const http = createStreamingHttp();
   const deployments = new Map<string, FakeDeployment>();
   const modules: ChatModule[] = [];
-  const buses: InProcessEventBus[] = [];
-  const streams: MemoryTokenStream[] = [];
+  const lives: TestLive[] = [];
+  const installationId = newId();
   const society = new Society();
-  const another = (own: Partial<ChatDeps> = {}) => {
-    const events = new InProcessEventBus({ clock: systemClock });
-    const tokenStream = new MemoryTokenStream({ clock: systemClock });
+  const another = async (own: Partial<ChatDeps> = {}) => {
+    const live = await openTestLive({ installationId });
+    lives.push(live);
+    const { events, tokenStream } = live;
     const deps: ChatDeps = { em: database.orm.em, deployments: deploymentsOf(deployments), tokenStream, events, clock: systemClock, logger: silentLogger, instances: society.join(), http: http.request };
     const module = createChat({ ...deps, ...own });
     modules.push(module);
-    buses.push(events);
-    streams.push(tokenStream);
     return { chat: module.chat, module, tokenStream, events, instances: own.instances ?? deps.instances };
   };
   const addDeployment = (view: Partial<DeploymentView> = {}, target: Partial<InferenceTarget> = {}): FakeDeployment => {
@@ -65,7 +65,7 @@ export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<C
     deployments.set(deployment.view.id, deployment);
     return deployment;
   };
-  const first = another(change);
+  const first = await another(change);
   return {
     ...first,
     society,
@@ -80,8 +80,7 @@ export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<C
       await Promise.all(modules.map((module) => module.stop(over)));
       await http.close();
       await server.close();
-      for (const stream of streams) stream.close();
-      await Promise.all(buses.map((bus) => bus.close()));
+      await Promise.all(lives.map((live) => live.close()));
       await database.drop();
     },
   };

@@ -7,11 +7,12 @@ import type { DeploymentStatus } from '../../src/domains/deployments/deployment.
 import type { ModelRuntime } from '../../src/domains/deployments/runtime.ts';
 import type { DeploymentView } from '../../src/domains/deployments/types.ts';
 import type { InstalledModels, InstalledModelView } from '../../src/domains/downloads/types.ts';
-import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
+import type { EventBus } from '../../src/shared/event-bus.ts';
 import type { Instances } from '../../src/shared/instances.ts';
 import type { Principal } from '../../src/shared/principal.ts';
 import { eventually } from './eventually.ts';
 import { Society } from './instances.ts';
+import { openTestLive } from './live.ts';
 import { createManualClock, type ManualClock } from './manual-clock.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 
@@ -21,7 +22,7 @@ export const never = new AbortController().signal;
 
 export type DeploymentsBench = DeploymentsRoom & {
   readonly clock: ManualClock;
-  readonly events: InProcessEventBus;
+  readonly events: EventBus;
   readonly logger: ReturnType<typeof createRecordingLogger>;
   readonly logDir: string;
   /** The view once the deployment is in this state. */
@@ -47,7 +48,8 @@ const gibibyte = 1024 ** 3;
 export async function createDeploymentsBench(options: BenchOptions): Promise<DeploymentsBench> {
   const logDir = options.logDir ?? (await mkdtemp(join(tmpdir(), 'llmm-deployments-')));
   const clock = createManualClock();
-  const events = new InProcessEventBus({ clock });
+  const live = await openTestLive({ clock });
+  const { events } = live;
   const logger = createRecordingLogger();
   const room = createDeployments({
     em: options.em,
@@ -79,6 +81,7 @@ export async function createDeploymentsBench(options: BenchOptions): Promise<Dep
       }),
     close: async () => {
       await room.stop(AbortSignal.timeout(2_000));
+      await live.close();
       if (options.logDir === undefined) await rm(logDir, { recursive: true, force: true });
     },
   };

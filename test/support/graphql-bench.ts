@@ -4,9 +4,9 @@ import type { GraphqlSocketLimits } from '../../src/adapters/graphql/websocket.t
 import { createGuard } from '../../src/adapters/http/guard.ts';
 import { createKeyWatch } from '../../src/adapters/http/key-watch.ts';
 import { createHttpServer } from '../../src/adapters/server.ts';
-import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
-import { systemClock } from '../../src/infrastructure/system-clock.ts';
+import type { EventBus } from '../../src/shared/event-bus.ts';
 import { createWorld, type World } from './domain-doubles/doubles.ts';
+import { openTestLive } from './live.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 
 export type GraphqlAnswer = { status: number; headers: Headers; body: { data?: Record<string, unknown> | null; errors?: WireError[] } };
@@ -17,7 +17,7 @@ export type GraphqlBench = {
   wsUrl: string;
   world: World;
   endpoint: GraphqlEndpoint;
-  events: InProcessEventBus;
+  events: EventBus;
   logger: ReturnType<typeof createRecordingLogger>;
   /** Asks as ADMIN unless another key is given; null = none. */
   ask(query: string, variables?: Record<string, unknown>, key?: string | null): Promise<GraphqlAnswer>;
@@ -29,7 +29,8 @@ export type GraphqlBench = {
 export async function startGraphqlBench(socketLimits: Partial<GraphqlSocketLimits> = {}): Promise<GraphqlBench> {
   const world = createWorld();
   const logger = createRecordingLogger();
-  const events = new InProcessEventBus({ clock: systemClock });
+  const live = await openTestLive();
+  const { events } = live;
   const { access } = world.services;
   const watch = createKeyWatch({ events, access, logger });
   const authenticate = (credential: string) => access.authenticate(credential);
@@ -62,7 +63,7 @@ export async function startGraphqlBench(socketLimits: Partial<GraphqlSocketLimit
       watch.close();
       endpoint.close();
       await server.close(AbortSignal.timeout(500));
-      await events.close();
+      await live.close();
     },
   };
 }

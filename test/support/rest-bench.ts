@@ -5,9 +5,9 @@ import { createRest } from '../../src/adapters/rest/create-rest.ts';
 import type { ApiVersions } from '../../src/adapters/rest/versions.ts';
 import { createHttpServer, type HttpServer } from '../../src/adapters/server.ts';
 import { createSockets } from '../../src/adapters/websocket/create-sockets.ts';
-import { InProcessEventBus } from '../../src/infrastructure/events/in-process-event-bus.ts';
-import { systemClock } from '../../src/infrastructure/system-clock.ts';
+import type { EventBus } from '../../src/shared/event-bus.ts';
 import { createWorld, type World } from './domain-doubles/doubles.ts';
+import { openTestLive } from './live.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 import { RestClient } from './rest-client.ts';
 
@@ -19,7 +19,7 @@ export type RestBench = {
   /** Asks as ADMIN. */
   client: RestClient;
   key: string;
-  events: InProcessEventBus;
+  events: EventBus;
   logger: ReturnType<typeof createRecordingLogger>;
   server: HttpServer;
   close(): Promise<void>;
@@ -30,7 +30,8 @@ type BenchOptions = { versions?: ApiVersions; world?: World; stalledMsMax?: numb
 /** REST and the sockets behind the real front, with doubles of the domains behind them. */
 export async function startRestBench({ versions, world = createWorld(), stalledMsMax }: BenchOptions = {}): Promise<RestBench> {
   const logger = createRecordingLogger();
-  const events = new InProcessEventBus({ clock: systemClock });
+  const live = await openTestLive();
+  const { events } = live;
   const { access } = world.services;
   const watch = createKeyWatch({ events, access, logger });
   const authenticate = (credential: string) => access.authenticate(credential);
@@ -63,7 +64,7 @@ export async function startRestBench({ versions, world = createWorld(), stalledM
       watch.close();
       sockets.close();
       await server.close(AbortSignal.timeout(200));
-      await events.close();
+      await live.close();
     },
   };
 }

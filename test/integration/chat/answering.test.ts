@@ -119,7 +119,7 @@ describe('an answer', () => {
     expect(stored.content).toBe(tokens.join(''));
     expect(new Set(texts)).toEqual(new Set([stored.content]));
     // Another process has no live stream of it: the same positions come from the database.
-    const elsewhere = world.another();
+    const elsewhere = await world.another();
     for (const after of [-1, 0, 17, 38, 39, 500]) {
       const events = await collect(elsewhere.chat.stream(id, after, anna, never));
       assertGapless(events, after);

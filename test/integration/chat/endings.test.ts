@@ -106,7 +106,7 @@ describe('a fault of the engine', () => {
     ['never answers', { hang: true }, ''],
     ['stops sending in the middle', { tokens: ['a', 'b'], holdBefore: { index: 1, gate: createGate() } }, 'a'],
   ])('that %s ends the answer after a time, as failed with the text so far', async (_, script, content) => {
-    const impatient = world.another({ limits: { stallMs: 200, firstTokenMs: 200 } });
+    const impatient = await world.another({ limits: { stallMs: 200, firstTokenMs: 200 } });
     world.server.script(script);
     const { answer } = await ask(impatient, { deploymentIds: [world.deployment.view.id], message: 'x' }, anna);
     expect(answer).toMatchObject({ status: 'failed', content, error: { code: 'TIMEOUT' } });
@@ -175,7 +175,7 @@ describe('an engine that ends', () => {
 
 describe('the end of the service', () => {
   it('lets running answers end within the drain time and takes no new ones', async () => {
-    const service = world.another();
+    const service = await world.another();
     const open = gate();
     world.server.script({ tokens: ['a', 'b'], holdBefore: { index: 1, gate: open } });
     const { id } = await begin(service);
@@ -187,7 +187,7 @@ describe('the end of the service', () => {
   });
 
   it('interrupts the others with the text they have', async () => {
-    const service = world.another();
+    const service = await world.another();
     world.server.script({ tokens: ['a', 'b'], holdBefore: { index: 1, gate: gate() } });
     const { id } = await begin(service);
     await service.module.stop(AbortSignal.abort(new StopReason('shutdown')));
@@ -199,14 +199,14 @@ describe('the end of the service', () => {
     const orm = await createPostgresOrm(world.database.url, { entities, migrations: [], logger: silentLogger });
     const dead = new AbortController();
     const clock: Clock = { ...systemClock, sleep: (durationMs, signal) => sleep(durationMs, signal ? AbortSignal.any([signal, dead.signal]) : dead.signal) };
-    const killed = world.another({ em: orm.em, clock });
+    const killed = await world.another({ em: orm.em, clock });
     world.server.script({ tokens: ['stored ', 'in time', ' lost'], holdBefore: { index: 2, gate: gate() } });
     const { id, sessionId } = await begin(killed);
     await eventually('the text so far to be stored', async () => (await world.chat.findMessage(id, anna))?.content === 'stored in time', 2_000);
     dead.abort(new StopReason('shutdown'));
     await orm.close(true);
 
-    const next = world.another();
+    const next = await world.another();
     const requests = world.server.requests.length;
     await next.module.start();
     // As long as it may live it may still be writing.
@@ -224,7 +224,7 @@ describe('the end of the service', () => {
   });
 
   it('never marks answers of its own process', async () => {
-    const service = world.another();
+    const service = await world.another();
     const open = gate();
     world.server.script({ tokens: ['a', 'b'], holdBefore: { index: 1, gate: open } });
     const { id } = await begin(service);
@@ -236,7 +236,7 @@ describe('the end of the service', () => {
 
 describe('too much at once', () => {
   it('is refused before anything is stored, and possible again when an answer has ended', async () => {
-    const service = world.another({ limits: { generationsMax: 2 } });
+    const service = await world.another({ limits: { generationsMax: 2 } });
     const open = gate();
     world.server.script({ holdBefore: { index: 0, gate: open } }, { holdBefore: { index: 0, gate: open } });
     const first = await service.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
@@ -251,7 +251,7 @@ describe('too much at once', () => {
   });
 
   it('gives every place back after refusals and faults', async () => {
-    const service = world.another({ limits: { generationsMax: 1, busyWaitMs: 1 } });
+    const service = await world.another({ limits: { generationsMax: 1, busyWaitMs: 1 } });
     const stopped = world.addDeployment({ status: 'stopped', desiredStatus: 'stopped' });
     for (let round = 0; round < 3; round += 1) {
       await expect(service.chat.send({ deploymentIds: [stopped.view.id], message: 'x' }, anna, never)).rejects.toMatchObject({ code: 'INVALID_STATE' });

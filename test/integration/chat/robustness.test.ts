@@ -3,6 +3,8 @@ import { AppError } from '../../../src/shared/errors.ts';
 import type { ChatStreamEvent } from '../../../src/domains/chat/types.ts';
 import { createGate } from '../../../src/shared/async.ts';
 import { withSqlClient } from '../../../src/infrastructure/database/sql-client.ts';
+import { MemoryTokenStream } from '../../../src/infrastructure/events/memory-token-stream.ts';
+import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { assertGapless, collect, createChatWorld, follow, never, principalOf, textOf, type ChatWorld } from '../../support/chat-world.ts';
 import { eventually } from '../../support/eventually.ts';
 
@@ -52,16 +54,18 @@ describe('chat', () => {
 
   it('gives the rest from the database when the live stream is forgotten under a slow reader', async () => {
     world.server.script({ tokens: ['a', 'b', 'c', 'd'] });
-    const { answers } = await world.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
+    const tokenStream = new MemoryTokenStream({ clock: systemClock });
+    const { chat } = await world.another({ tokenStream });
+    const { answers } = await chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
     const id = answers[0]!.id;
-    const reader = world.chat.stream(id, -1, anna, never)[Symbol.asyncIterator]();
+    const reader = chat.stream(id, -1, anna, never)[Symbol.asyncIterator]();
     const read: ChatStreamEvent[] = [];
     while (read.length < 3) {
       const next = await reader.next();
       if (!next.done) read.push(next.value);
     }
-    await world.chat.waitForEnd(id, anna, never);
-    world.tokenStream.close();
+    await chat.waitForEnd(id, anna, never);
+    tokenStream.close();
     const events = [...read, ...(await collect({ [Symbol.asyncIterator]: () => reader }))];
     assertGapless(events);
     expect(textOf(events)).toBe('abcd');
@@ -70,7 +74,7 @@ describe('chat', () => {
   it('waits for a deployment that is starting, and can be stopped meanwhile', async () => {
     const started = createGate();
     const { view, target } = world.deployment;
-    const service = world.another({
+    const service = await world.another({
       deployments: {
         find: async () => ({ ...view, status: 'starting' }),
         findByName: async () => null,
@@ -88,7 +92,7 @@ describe('chat', () => {
   });
 
   it('says so when a deployment is not ready in time', async () => {
-    const service = world.another({
+    const service = await world.another({
       limits: { startWaitMs: 50 },
       deployments: {
         find: async () => world.deployment.view,
@@ -136,7 +140,7 @@ describe('chat', () => {
     const id = answers[0]!.id;
     const reader = await follow(world.chat.stream(id, -1, anna, never));
     await eventually('the request', () => world.server.active === 1);
-    expect(await world.another().chat.stop(id, anna, never)).toMatchObject({ status: 'stopped' });
+    expect(await (await world.another()).chat.stop(id, anna, never)).toMatchObject({ status: 'stopped' });
     // Nothing new to save yet: the next piece makes it look.
     gate.open();
     expect((await reader.all).at(-1)).toMatchObject({ type: 'end', status: 'stopped' });

@@ -6,15 +6,16 @@ import { createDownloads, type DownloadsConfig, type DownloadsDeps, type Downloa
 import type { DownloadStatus } from '../../../src/domains/downloads/download.machine.ts';
 import type { DownloadTaskView, StartDownload } from '../../../src/domains/downloads/types.ts';
 import { createCache } from '../../../src/infrastructure/cache/bento-cache.ts';
-import { InProcessEventBus } from '../../../src/infrastructure/events/in-process-event-bus.ts';
 import { createOutgoingHttp } from '../../../src/infrastructure/http/outgoing-http.ts';
 import { PgBossQueue } from '../../../src/infrastructure/jobs/pg-boss-queue.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
+import type { EventBus } from '../../../src/shared/event-bus.ts';
 import type { Logger } from '../../../src/shared/logger.ts';
 import type { Principal } from '../../../src/shared/principal.ts';
 import type { Orm } from '../../../src/infrastructure/database/orm.ts';
 import { eventually } from '../eventually.ts';
 import { type Content, seededContent } from '../hub/content.ts';
+import { openTestLive } from '../live.ts';
 import { silentLogger } from '../silent-logger.ts';
 import { buildTinyGguf } from '../tiny-gguf.ts';
 import { MiB, quickSettings } from './engine.ts';
@@ -38,7 +39,7 @@ export const operator: Principal = { keyId: '0192f000-0000-7000-8000-00000000000
 export const admin: Principal = { ...operator, role: 'ADMIN' };
 
 export type TestRoom = DownloadsRoom & {
-  readonly events: InProcessEventBus;
+  readonly events: EventBus;
   readonly source: ModelSource;
   readonly config: DownloadsConfig;
   startDownload(input?: Partial<StartDownload>, principal?: Principal): Promise<{ task: DownloadTaskView; created: boolean }>;
@@ -71,7 +72,8 @@ export async function openRoom(options: RoomOptions): Promise<TestRoom> {
   const cache = createCache(systemClock);
   const machineMemory = () => ({ availableBytes: 64 * 1024 ** 3, gpuFreeBytes: null });
   const catalog = createCatalog({ sources, cache, clock: systemClock, logger, machineMemory });
-  const events = new InProcessEventBus({ clock: systemClock });
+  const live = await openTestLive();
+  const { events } = live;
   const jobs = new PgBossQueue({ database: { type: 'url', url: databaseUrl }, logger, soleWorker: true });
   const config: DownloadsConfig = {
     parallel: 3,
@@ -112,7 +114,7 @@ export async function openRoom(options: RoomOptions): Promise<TestRoom> {
     close: async () => {
       await room.stop(AbortSignal.timeout(5_000));
       await jobs.stop(AbortSignal.timeout(5_000));
-      await events.close();
+      await live.close();
       await cache.close();
       await http.close();
     },
