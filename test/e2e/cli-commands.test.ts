@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { jsonLines, runCommand, startCommand, type Finished } from '../support/command-line.ts';
@@ -28,7 +28,7 @@ describe('commands on a service that runs', () => {
     await folder.remove();
   }, 60_000);
 
-  const command = (args: readonly string[], options: { input?: string; env?: Record<string, string> } = {}): Promise<Finished> => runCommand(args, { dataDir: folder.path, ...options });
+  const command = (args: readonly string[], options: { input?: string; env?: Record<string, string>; cwd?: string } = {}): Promise<Finished> => runCommand(args, { dataDir: folder.path, ...options });
 
   async function done(...args: string[]): Promise<Finished> {
     const finished = await command(args);
@@ -125,6 +125,36 @@ describe('commands on a service that runs', () => {
     expect(await json('cancel', id)).toMatchObject({ task: { status: 'cancelled' } });
   });
 
+  it('tell damage with 1, and fetch again what is damaged', async () => {
+    hub.addRepo({ id: 'tiny/other-GGUF', files: [{ path: 'other-F16.gguf', content: bufferContent(buildTinyGguf({ mode: 'story' })) }] });
+    await done('pull', 'tiny/other-GGUF');
+    expect(await json('verify', 'tiny/other-GGUF')).toMatchObject({ verified: [{ verification: 'verified', verdict: 'clean' }], tasks: [] });
+    const { items } = (await json('ls')) as { items: { folder: string }[] };
+    const file = path.join(items[0]?.folder ?? '', 'other-F16.gguf');
+    const whole = await readFile(file);
+    await writeFile(file, whole.with(whole.length - 9, 255 - (whole.at(-9) ?? 0)));
+
+    const damaged = await command(['verify', 'tiny/other-GGUF', '--json']);
+    expect(damaged.code).toBe(1);
+    expect(JSON.parse(damaged.stdout)).toMatchObject({ verified: [{ verification: 'damaged' }], tasks: [] });
+    expect(await command(['verify', 'tiny/other-GGUF'])).toMatchObject({ code: 1, stdout: expect.stringContaining('  other-F16.gguf  damaged\n') });
+    expect(await json('verify', 'tiny/other-GGUF', '--repair')).toMatchObject({ verified: [{ verification: 'damaged' }], tasks: [{ status: 'completed' }] });
+    expect((await readFile(file)).equals(whole)).toBe(true);
+    expect(await json('verify', 'tiny/other-GGUF', '--repair')).toMatchObject({ verified: [{ verification: 'verified' }], tasks: [] });
+    await done('rm', 'tiny/other-GGUF');
+  }, 60_000);
+
+  it('take a file of this machine in as a model of the given name', async () => {
+    const elsewhere = await createTemporaryFolder('import');
+    await writeFile(path.join(elsewhere.path, 'mine.F16.gguf'), buildTinyGguf({ mode: 'story' }));
+    const imported = await command(['import', 'mine.F16.gguf', '--name', 'mine', '--json'], { cwd: elsewhere.path });
+    expect(imported).toMatchObject({ code: 0 });
+    expect(JSON.parse(imported.stdout)).toMatchObject({ imported: [{ model_id: 'local:mine', variant: 'F16', verdict: 'clean' }] });
+    await elsewhere.remove();
+    expect((await done('verify', 'local:mine')).stdout).toContain('local:mine F16  verified, scan: clean');
+    await done('rm', 'local:mine');
+  }, 60_000);
+
   it('make keys that may do what they are for, and end them', async () => {
     const made = (await json('keys', 'create', 'guest', '--role', 'viewer')) as { key: { key_id: string }; secret: string };
     const env = { LLM_MANAGER_URL: service.url, LLM_MANAGER_API_KEY: made.secret };
@@ -132,6 +162,7 @@ describe('commands on a service that runs', () => {
     const refused = await command(['pull', 'tiny/story-GGUF'], { env });
     expect(refused).toMatchObject({ code: 5, stdout: '' });
     expect(refused.stderr).toMatch(/^llm-manager: FORBIDDEN: .+\n$/);
+    expect(await command(['import', '/nonexistent/x.gguf'], { env })).toMatchObject({ code: 5, stdout: '' });
     const rotated = (await json('keys', 'rotate', made.key.key_id)) as { secret: string };
     expect(await command(['ps'], { env })).toMatchObject({ code: 5 });
     await done('keys', 'revoke', made.key.key_id);
@@ -147,6 +178,8 @@ describe('commands on a service that runs', () => {
     ['a service that does not answer', ['ls', '--url', 'http://127.0.0.1:9', '--key', 'k'], 3, 'NETWORK_FAILED'],
     ['a data folder without a service', ['ls', '--data-dir', '/nonexistent/llm-manager'], 3, 'NETWORK_FAILED'],
     ['an unknown model', ['info', 'tiny/none'], 4, 'MODEL_NOT_FOUND'],
+    ['a model to verify that is not here', ['verify', 'tiny/none'], 4, 'MODEL_NOT_FOUND'],
+    ['a file to import that is not there', ['import', '/nonexistent/x.gguf'], 4, 'FILE_NOT_FOUND'],
     ['an unknown task', ['cancel', unknownId], 4, 'DOWNLOAD_NOT_FOUND'],
     ['an unknown deployment', ['stop', 'nobody'], 4, 'DEPLOYMENT_NOT_FOUND'],
     ['an unknown session', ['export', unknownId], 4, 'CHAT_SESSION_NOT_FOUND'],

@@ -1,19 +1,28 @@
+import path from 'node:path';
 import {
   DeleteInstalledModelDocument,
+  ImportModelDocument,
   ModelInfoDocument,
+  RepairInstalledModelDocument,
   SearchModelsDocument,
+  VerifyInstalledModelDocument,
   type ModelFormat,
   type ModelInfoQuery,
   type ModelSort,
+  type OverridableRule,
+  type VerifyInstalledModelMutation,
 } from '../../../schema/generated/graphql.ts';
 import { AppError } from '../../shared/errors.ts';
 import { toList, toRestJson } from '../../shared/json-view.ts';
-import type { Handler } from '../context.ts';
-import { enumFlag, numberFlag, textFlag } from '../flags.ts';
+import type { CommandContext, Handler } from '../context.ts';
+import { exitCodes } from '../failure.ts';
+import { enumFlag, isSet, listFlag, numberFlag, textFlag } from '../flags.ts';
 import { bytes, columns, count, text, time, word } from '../format.ts';
-import { collect, isMeant, isVariant, listInstalled } from '../lookup.ts';
+import { collect, isMeant, isVariant, listInstalled, type InstalledModel } from '../lookup.ts';
 import type { Output } from '../output.ts';
+import type { Task } from '../progress.ts';
 import { accept, type ServiceClient } from '../service-client.ts';
+import { watchDownload } from './downloads.ts';
 
 const sorts = ['RELEVANCE', 'DOWNLOADS', 'LIKES', 'UPDATED', 'CREATED', 'TRENDING', 'NAME', 'SIZE'] as const satisfies readonly ModelSort[];
 const formats = ['GGUF', 'MLX', 'ONNX', 'OTHER', 'PYTORCH', 'SAFETENSORS'] as const satisfies readonly ModelFormat[];
@@ -93,15 +102,67 @@ export const ls: Handler = async ({ output, signal, connect }) => {
   return undefined;
 };
 
-export const rm: Handler = async ({ output, signal, flags, connect }, [id = '']) => {
-  const client = await connect();
+/** What is installed of a model: all of its variants, or the one of `--variant`. Throws MODEL_NOT_FOUND when nothing is. */
+async function installedOf(client: ServiceClient, id: string, { flags, signal }: CommandContext): Promise<InstalledModel[]> {
   const variant = textFlag(flags, 'variant');
   const meant = (await listInstalled(client, signal)).items.filter((model) => (isMeant(id, model.modelId) || model.installedModelId === id) && isVariant(variant, model.variant));
   if (meant.length === 0) throw new AppError('MODEL_NOT_FOUND', `${variant === undefined ? id : `${id} ${variant}`} is not installed; "llm-manager ls" lists what is.`);
+  return meant;
+}
+
+export const rm: Handler = async (context, [id = '']) => {
+  const { output, signal, connect } = context;
+  const client = await connect();
+  const meant = await installedOf(client, id, context);
   for (const { installedModelId, modelId, variant: name, sizeBytes } of meant) {
     accept((await client.execute(DeleteInstalledModelDocument, { input: { installedModelId } }, signal)).deleteInstalledModel);
     output.note(`removed ${modelId} ${name ?? ''} (${bytes(sizeBytes)})`);
   }
   output.data({ removed: meant.map((model) => toRestJson(model)) });
+  return undefined;
+};
+
+type Verified = Extract<VerifyInstalledModelMutation['verifyInstalledModel'], { installedModel: unknown }>['installedModel'];
+
+function showVerified(output: Output, model: Verified): void {
+  output.line(`${model.modelId} ${model.variant ?? ''}  ${word(model.verification)}, scan: ${word(model.verdict)}`);
+  for (const file of model.files) if (file.damage) output.line(`  ${file.path}  ${word(file.damage)}`);
+}
+
+/** Without `--repair` damage ends it with 1; with it only what could not be fetched again does. */
+export const verify: Handler = async (context, [id = '']) => {
+  const { output, signal, flags, connect } = context;
+  const client = await connect();
+  const verified: Verified[] = [];
+  const tasks: Task[] = [];
+  for (const { installedModelId, modelId, variant, sizeBytes } of await installedOf(client, id, context)) {
+    output.note(`reading ${modelId} ${variant ?? ''} (${bytes(sizeBytes)})`);
+    const variables = { input: { installedModelId } };
+    const found = isSet(flags, 'repair')
+      ? accept((await client.execute(RepairInstalledModelDocument, variables, signal)).repairInstalledModel)
+      : { ...accept((await client.execute(VerifyInstalledModelDocument, variables, signal)).verifyInstalledModel), task: null };
+    verified.push(found.installedModel);
+    showVerified(output, found.installedModel);
+    if (!found.task) continue;
+    tasks.push(await watchDownload(context, { client, task: found.task }));
+    output.note(`repaired ${modelId} ${variant ?? ''}`);
+  }
+  output.data({ verified: verified.map((model) => toRestJson(model)), tasks: tasks.map((task) => toRestJson(task)) });
+  const isDamaged = verified.some(({ verification }) => verification !== 'VERIFIED');
+  return isDamaged && !isSet(flags, 'repair') ? exitCodes.failed : undefined;
+};
+
+/** The service reads the path, so it must see the same files as the command. */
+export const importFiles: Handler = async ({ output, signal, flags, cwd, connect }, [given = '']) => {
+  const client = await connect();
+  const input = {
+    path: path.resolve(cwd, given),
+    name: textFlag(flags, 'name') ?? null,
+    // The service checks the names; commander has made a list of them.
+    override: (listFlag(flags, 'override')?.map((rule) => rule.toUpperCase()) as OverridableRule[] | undefined) ?? null,
+  };
+  const { installedModels } = accept((await client.execute(ImportModelDocument, { input }, signal)).importModel);
+  output.data({ imported: installedModels.map((model) => toRestJson(model)) });
+  columns(output, ['MODEL', 'VARIANT', 'SIZE', 'SCAN'], installedModels.map((model) => [model.modelId, text(model.variant), bytes(model.sizeBytes), word(model.verdict)]));
   return undefined;
 };

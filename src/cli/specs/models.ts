@@ -54,6 +54,20 @@ export const modelSpecs: readonly CommandSpec[] = [
     load: async () => (await import('../commands/models.ts')).rm,
   },
   {
+    usage: 'verify <model>',
+    description: 'read the files of a model again and compare them with their digests; 1 when there is damage',
+    options: [['--variant <name>', 'only this one'], ['--repair', 'fetch again what is damaged, and wait until it is here']],
+    examples: ['llm-manager verify HuggingFaceTB/SmolLM2-135M-Instruct-GGUF', 'llm-manager verify org/model --variant Q4_K_M --repair'],
+    load: async () => (await import('../commands/models.ts')).verify,
+  },
+  {
+    usage: 'import <path>',
+    description: 'take a file or folder on the machine of the service in as a model (ADMIN only)',
+    options: [['--name <name>', 'the model becomes local:<name>; default: the name of the file or folder'], ['--override <rule...>', 'set a rule aside: unsafe_format, scan']],
+    examples: ['llm-manager import ~/models/mistral-7b.Q4_K_M.gguf', 'llm-manager import ./my-model --name my-model'],
+    load: async () => (await import('../commands/models.ts')).importFiles,
+  },
+  {
     usage: 'downloads',
     description: 'the queue, and what was in it',
     options: [['--status <status>', 'only those: queued, running, paused, ...'], ['--limit <number>', 'at most so many (20)']],

@@ -82,9 +82,11 @@ export class ModelStore implements InstalledModels {
 
   async repair(id: string, principal: Principal, signal: AbortSignal): Promise<{ installedModel: InstalledModelView; task: DownloadTaskView | null }> {
     const row = await this.#verify(id, signal);
-    if (row.verification === 'verified') return { installedModel: await this.#get(id), task: null };
+    // Before damaged files lose their names: afterwards they would count as missing.
+    const installedModel = await toView(row);
+    if (row.verification === 'verified') return { installedModel, task: null };
     const taskId = await repairModel(row, principal, this.#options.repairing, signal);
-    return { installedModel: await this.#get(id), task: await this.#options.getTask(taskId) };
+    return { installedModel, task: await this.#options.getTask(taskId) };
   }
 
   async import(input: ImportModel, principal: Principal, signal: AbortSignal): Promise<readonly InstalledModelView[]> {

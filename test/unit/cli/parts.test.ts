@@ -142,7 +142,7 @@ describe('the command line', () => {
 
   it('has every command of the contract, each with examples in its help', () => {
     const names = program.commands.map((command) => command.name());
-    for (const name of ['serve', 'run', 'search', 'info', 'pull', 'ls', 'rm', 'downloads', 'pause', 'resume', 'cancel', 'start', 'ps', 'stop', 'restart', 'logs', 'chat', 'sessions', 'export', 'keys', 'status', 'doctor', 'engines', 'config', 'completion']) expect(names).toContain(name);
+    for (const name of ['serve', 'run', 'search', 'info', 'pull', 'ls', 'rm', 'verify', 'import', 'downloads', 'pause', 'resume', 'cancel', 'start', 'ps', 'stop', 'restart', 'logs', 'chat', 'sessions', 'export', 'keys', 'status', 'doctor', 'engines', 'config', 'completion']) expect(names).toContain(name);
     for (const command of program.commands) {
       let help = '';
       command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
