@@ -1,15 +1,43 @@
-/** Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. */
+/**
+ * Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. Tests that kill and
+ * restart whole services again and again take minutes: `--long` (CI) runs them too. Tests of Redis need its program.
+ */
 import { spawn } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const projects = ['unit', 'contract', 'integration', 'e2e'];
+const longTests = ['integration/downloads/kill-each-step', 'e2e/two-processes'];
+const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
+
+function isInstalled(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(path.delimiter).some((folder) => {
+    try {
+      accessSync(path.join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+function leftOut(isLong: boolean): string[] {
+  const hasRedis = isInstalled('redis-server');
+  if (!isLong) console.log(`Left out, as they take minutes (--long runs them): ${longTests.join(', ')}`);
+  if (!hasRedis) console.log(`Left out, as redis-server is not installed: ${redisTests.join(', ')}`);
+  return [...(isLong ? [] : longTests), ...(hasRedis ? [] : redisTests)].map((pattern) => `--testPathIgnorePatterns=test/${pattern}`);
+}
+
 const given = process.argv.slice(2);
 const selected = given.filter((argument) => projects.includes(argument));
-const rest = given.filter((argument) => !projects.includes(argument));
+const rest = given.filter((argument) => !projects.includes(argument) && argument !== '--long');
+// A test that is asked for by its name runs, however long it takes.
+const isLong = given.includes('--long') || rest.some((argument) => longTests.some((name) => argument !== '' && name.includes(argument)));
 const jest = fileURLToPath(import.meta.resolve('jest/bin/jest'));
 const child = spawn(
   process.execPath,
-  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...(selected.length ? ['--selectProjects', ...selected] : [])],
+  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...leftOut(isLong), ...(selected.length ? ['--selectProjects', ...selected] : [])],
   { stdio: 'inherit' },
 );
 child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));
