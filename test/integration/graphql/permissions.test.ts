@@ -14,13 +14,13 @@ const needed: Record<string, Role> = {
   ),
   'query apiKeys': 'ADMIN',
   ...Object.fromEntries(
-    ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'deleteInstalledModel', 'refreshModel',
+    ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'verifyInstalledModel', 'repairInstalledModel', 'deleteInstalledModel', 'refreshModel',
       'startDeployment', 'stopDeployment', 'restartDeployment', 'updateDeployment', 'deleteDeployment'].map((name) => [`mutation ${name}`, 'OPERATOR']),
   ),
   ...Object.fromEntries(
     ['createChatSession', 'updateChatSession', 'deleteChatSession', 'sendChatMessage', 'regenerateChatMessage', 'editChatMessage', 'stopChatMessage', 'exportChatSession', 'importChatSession'].map((name) => [`mutation ${name}`, 'USER']),
   ),
-  ...Object.fromEntries(['createApiKey', 'revokeApiKey', 'rotateApiKey'].map((name) => [`mutation ${name}`, 'ADMIN'])),
+  ...Object.fromEntries(['importModel', 'createApiKey', 'revokeApiKey', 'rotateApiKey'].map((name) => [`mutation ${name}`, 'ADMIN'])),
   ...Object.fromEntries(
     ['downloadProgress', 'deploymentStatus', 'deploymentLogs', 'chatStream', 'chatSessionUpdated', 'systemResources'].map((name) => [`subscription ${name}`, 'VIEWER']),
   ),
