@@ -1,6 +1,6 @@
 /**
- * Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. Tests that kill and
- * restart whole services again and again take minutes: `--long` (CI) runs them too. Tests of Redis need its program.
+ * Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. What kills
+ * a download at every step takes minutes: `--long` runs it too. Tests of Redis need its program.
  */
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
@@ -8,7 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const projects = ['unit', 'contract', 'integration', 'e2e'];
-const longTests = ['integration/downloads/kill-each-step', 'e2e/two-processes'];
+const longTests = ['integration/downloads/kill-each-step'];
 const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
 
 function isInstalled(program: string): boolean {
