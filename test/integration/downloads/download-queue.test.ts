@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { MiB } from '../../support/downloads/engine.ts';
+import { eventually } from '../../support/eventually.ts';
 import { never } from '../../support/downloads/room.ts';
 import { blob, config, q4, q4Request, useWorld } from '../../support/downloads/world.ts';
 import { gitBlobSha1Of, sha256Of, toContent } from '../../support/hub/content.ts';
@@ -91,7 +92,8 @@ describe('a limit of speed', () => {
   it('is felt also by the worker of another process', async () => {
     world.room.downloads.limit(slow);
     const { task } = await world.room.startDownload({ ...q4Request, maxBytesPerSecond: slow });
-    await world.room.reaches(task.id, 'running');
+    // Not before it transfers: until then its worker has only just read the row, and hears nothing yet.
+    await eventually('bytes come', async () => ((await world.room.downloads.get(task.id)).speedBytesPerSecond > 0 ? true : null));
     // What the service on which somebody changed them says.
     world.room.events.publish('download.limited', 'all', { taskId: null, maxBytesPerSecond: null });
     world.room.events.publish('download.limited', task.id, { taskId: task.id, maxBytesPerSecond: null });
