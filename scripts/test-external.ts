@@ -10,7 +10,7 @@ import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync, wri
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createServer } from 'node:net';
+import { freePort } from '../src/platform/free-port.ts';
 
 /** PostgreSQL refuses root. */
 const nobody = 65_534;
@@ -23,16 +23,6 @@ function postgresBin(): string {
   const bin = process.env['POSTGRES_BIN'] ?? (newest === undefined ? undefined : path.join(debianFolder, newest, 'bin'));
   if (bin === undefined || !existsSync(path.join(bin, 'initdb'))) throw new Error('No PostgreSQL programs found: set POSTGRES_BIN to the folder of initdb.');
   return bin;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 const bin = postgresBin();
