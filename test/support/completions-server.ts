@@ -146,8 +146,8 @@ function wholeAnswer(path: string, body: Record<string, unknown>, tokens: readon
 /** What is to happen before the token at `index`, or before the end. */
 async function prepare({ cutAfter, inject, holdBefore, tokenMs }: CompletionScript, index: number, response: ServerResponse): Promise<void> {
   if (inject?.after === index) response.write(inject.raw);
-  if (cutAfter === index) await cut(response);
   if (holdBefore?.index === index) await holdBefore.gate.opened;
+  if (cutAfter === index) await cut(response);
   if (tokenMs) await delay(tokenMs);
 }
 

@@ -165,11 +165,14 @@ describe('an engine that ends', () => {
 
   it('is named as the reason even when its socket broke first', async () => {
     const deployment = world.addDeployment();
-    world.server.script({ tokens: ['kept', ' lost'], cutAfter: 1 });
-    const { answers } = await world.chat.send({ deploymentIds: [deployment.view.id], message: 'x' }, anna, never);
-    await eventually('the connection to be cut', () => world.server.requests.length === 1 && world.server.active === 0);
+    // Cut only once the text was read: a socket that breaks may take along what nobody has read.
+    const read = gate();
+    world.server.script({ tokens: ['kept', ' lost'], holdBefore: { index: 1, gate: read }, cutAfter: 1 });
+    const { id } = await begin(world, deployment.view.id);
+    read.open();
+    await eventually('the connection to be cut', () => world.server.active === 0);
     deployment.lose(new AppError('CRASHED', 'The engine ended with code 139.'));
-    expect(await world.chat.waitForEnd(answers[0]!.id, anna, never)).toMatchObject({ status: 'failed', content: 'kept', error: { code: 'CRASHED' } });
+    expect(await world.chat.waitForEnd(id, anna, never)).toMatchObject({ status: 'failed', content: 'kept', error: { code: 'CRASHED' } });
   });
 });
 
