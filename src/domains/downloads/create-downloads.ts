@@ -5,11 +5,12 @@ import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { JobQueue } from '../../shared/job-queue.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { activeStatuses, downloadMachine, type DownloadStatus, isUnfinished } from './download.machine.ts';
+import { downloadMachine, type DownloadStatus, isUnfinished } from './download.machine.ts';
 import { DownloadRepository, type FileRow, type TaskRow } from './download.repository.ts';
 import { DownloadsService } from './downloads.service.ts';
 import { FiguresBoard } from './figures-board.ts';
 import type { FileScanner } from './file-scanner.ts';
+import { followFigures, followLimits } from './followers.ts';
 import { InstalledModelRepository } from './installed-model.repository.ts';
 import { sourceOf, type Sources } from './model-lookup.ts';
 import { ModelStore, type ModelStoreOptions } from './model-store.ts';
@@ -20,6 +21,7 @@ import { RetrySchedule } from './retry-schedule.ts';
 import { ScanSuite } from './scan-suite.ts';
 import { createBuiltInScanners } from './scanners/built-in-scanners.ts';
 import { ScanThread } from './scanners/scan-thread.ts';
+import { SpeedLimitRepository } from './speed-limit.repository.ts';
 import { DiskBudget, type PromisedFile } from './storage/disk-budget.ts';
 import { createLayout, instanceOf, type ModelLayout } from './storage/model-layout.ts';
 import { PartDigests } from './storage/part-digests.ts';
@@ -32,7 +34,7 @@ import { defaultTransferSettings, type TransferSettings } from './transfer/file-
 import { HostSlots } from './transfer/host-slots.ts';
 import { removePartFiles } from './transfer/sidecar.ts';
 import { TokenBucket } from './transfer/token-bucket.ts';
-import type { Downloads, InstalledModels } from './types.ts';
+import type { DownloadLimits, Downloads, InstalledModels } from './types.ts';
 
 export type DownloadsConfig = {
   /** Tasks at once in this process. */
@@ -108,18 +110,19 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
     onError: (error) => logger.warn({ error }, 'waiting downloads could not be looked at; the next look is soon'),
   });
   const limit = new TokenBucket(clock, config.maxBytesPerSecond);
+  const storedLimit = new SpeedLimitRepository({ em, clock, configured: config.maxBytesPerSecond });
   const runner = new TaskRunner({ ...common, files, limit, logger, onRetryAt: (taskId, at) => retries.at(taskId, at), onInstalled: (placed) => digests.remember(placed) });
-  const { parallel, parallelPerSource = null, connectionsPerHost } = config;
-  const limits = () => ({ maxBytesPerSecond: limit.bytesPerSecond, parallel, parallelPerSource, connectionsPerHost });
-  const downloads: DownloadsService = new DownloadsService({ ...common, runner, retries, jobs, models, limit, limits });
+  const limits = () => limitsOf(config, limit);
+  const downloads: DownloadsService = new DownloadsService({ ...common, runner, retries, jobs, models, limit, storedLimit, limits });
   const stopping = new AbortController();
   return {
     downloads,
     installed: models,
     start: async () => {
       followFigures(events, board, stopping.signal, logger);
-      followLimits(events, { limit, runner }, stopping.signal, logger);
+      await followLimits(events, { limit, storedLimit, runner }, stopping.signal, logger);
       await reconcile({ repository, jobs, retries, clock, soleWorker: deps.soleWorker ?? false });
+      digests.forgetAllBut(() => installed.sha256s());
       retries.start();
       await jobs.work(downloadQueue, config.parallel, runner.handle, { perGroup: config.parallelPerSource ?? null });
     },
@@ -130,6 +133,10 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
       await Promise.all([bytes.close(), thread.close(), digests.close()]);
     },
   };
+}
+
+function limitsOf({ parallel, parallelPerSource = null, connectionsPerHost }: DownloadsConfig, { bytesPerSecond }: TokenBucket): DownloadLimits {
+  return { maxBytesPerSecond: bytesPerSecond, parallel, parallelPerSource, connectionsPerHost };
 }
 
 type StoreParts = Pick<ModelStoreOptions, 'budget' | 'scans' | 'getTask'> & Pick<RepairDeps, 'repository' | 'digests' | 'layoutOf' | 'bootId'> & { installed: InstalledModelRepository };
@@ -175,34 +182,6 @@ function createParts(repository: DownloadRepository, layoutOf: LayoutOf) {
     for (const { place } of placesOf(task, own?.files ?? [])) if (!others.has(place.partPath)) await removePartFiles(place.partPath);
   };
   return { promised, removeOf };
-}
-
-/** Other processes' figures; this one's are on the board already. */
-function followFigures(events: EventBus, board: FiguresBoard, signal: AbortSignal, logger: Logger): void {
-  const follow = async (): Promise<void> => {
-    for await (const delivery of events.subscribe('download.progress', { delivery: 'latest' }, signal)) {
-      if (delivery.type === 'event') board.set(delivery.payload.taskId, delivery.payload.progress);
-    }
-  };
-  const forget = async (): Promise<void> => {
-    for await (const delivery of events.subscribe('download.changed', { delivery: 'all' }, signal)) {
-      if (delivery.type === 'event' && !activeStatuses.some((status) => status === delivery.payload.status)) board.delete(delivery.payload.taskId);
-    }
-  };
-  for (const work of [follow(), forget()]) work.catch((error: unknown) => logger.error({ error }, 'figures of running downloads are followed no longer'));
-}
-
-/** Limits that were changed here or in another process. */
-function followLimits(events: EventBus, { limit, runner }: { limit: TokenBucket; runner: TaskRunner }, signal: AbortSignal, logger: Logger): void {
-  const follow = async (): Promise<void> => {
-    for await (const delivery of events.subscribe('download.limited', { delivery: 'all' }, signal)) {
-      if (delivery.type !== 'event') continue;
-      const { taskId, maxBytesPerSecond } = delivery.payload;
-      if (taskId === null) limit.setLimit(maxBytesPerSecond);
-      else runner.setLimit(taskId, maxBytesPerSecond);
-    }
-  };
-  follow().catch((error: unknown) => logger.error({ error }, 'limits of downloads are followed no longer'));
 }
 
 async function bringBack(taskId: string, repository: DownloadRepository, jobs: JobQueue): Promise<void> {

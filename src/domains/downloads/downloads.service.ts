@@ -10,6 +10,7 @@ import type { FiguresBoard } from './figures-board.ts';
 import type { RetrySchedule } from './retry-schedule.ts';
 import { startDownload, type StartOptions } from './start-download.ts';
 import { downloadQueue, enqueueTask } from './queue.ts';
+import type { SpeedLimitRepository } from './speed-limit.repository.ts';
 import type { TaskRunner } from './task-runner.ts';
 import type { TokenBucket } from './transfer/token-bucket.ts';
 import { toTaskView } from './task-view.ts';
@@ -27,6 +28,7 @@ export type DownloadsServiceOptions = StartOptions & {
   removePartsOf: (task: TaskRow) => Promise<void>;
   /** Over all tasks. */
   limit: TokenBucket;
+  storedLimit: SpeedLimitRepository;
   limits: () => DownloadLimits;
 };
 
@@ -99,8 +101,10 @@ export class DownloadsService implements Downloads {
     return this.#options.limits();
   }
 
-  limit(maxBytesPerSecond: number | null): DownloadLimits {
+  async limit(maxBytesPerSecond: number | null, signal: AbortSignal): Promise<DownloadLimits> {
     assertChange({ maxBytesPerSecond });
+    signal.throwIfAborted();
+    await this.#options.storedLimit.save(maxBytesPerSecond);
     this.#options.limit.setLimit(maxBytesPerSecond);
     // For other processes of this service.
     this.#options.events.publish('download.limited', 'all', { taskId: null, maxBytesPerSecond });

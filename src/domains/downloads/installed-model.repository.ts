@@ -56,6 +56,11 @@ export class InstalledModelRepository {
     return await this.#em().find(InstalledModel, {}, { orderBy: { id: 'desc' }, limit: manyMax });
   }
 
+  /** Of the files of all models. */
+  async sha256s(): Promise<Set<string>> {
+    return new Set((await this.all()).flatMap(({ files }) => files.flatMap(({ sha256 }) => (sha256 === null ? [] : [sha256]))));
+  }
+
   async touch(id: string, now: Date): Promise<void> {
     if (isId(id)) await this.#em().nativeUpdate(InstalledModel, { id }, { lastUsedAt: now });
   }

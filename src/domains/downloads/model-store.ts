@@ -67,6 +67,7 @@ export class ModelStore implements InstalledModels {
     const view = await toView(row);
     // The row first: a row without files would promise a model that is not there.
     await repository.remove(id);
+    await this.#forgetParts(row);
     await this.#removeFiles(row);
     return view;
   }
@@ -112,6 +113,11 @@ export class ModelStore implements InstalledModels {
 
   async #get(id: string): Promise<InstalledModelView> {
     return await toView(await this.#row(id));
+  }
+
+  async #forgetParts({ files }: InstalledRow): Promise<void> {
+    const needed = await this.#options.repository.sha256s();
+    this.#options.repairing.digests.forget(files.flatMap(({ sha256 }) => (sha256 === null || needed.has(sha256) ? [] : [sha256])));
   }
 
   async #removeFiles(row: InstalledRow): Promise<void> {

@@ -45,7 +45,14 @@ export type TaskRunnerOptions = {
   onInstalled: (files: readonly DigestedFile[]) => void;
 };
 
-type Run = { controller: AbortController; ended: Promise<void>; /** Of the task alone. */ limit: TokenBucket };
+type Run = {
+  controller: AbortController;
+  ended: Promise<void>;
+  /** Of the task alone. */
+  limit: TokenBucket;
+  /** How often the limit was changed since the run began; a row that was read before the last change is old. */
+  limitChanges: number;
+};
 
 /** Small files beside a large one: its connections fill the line, theirs wait for answers. */
 const filesAtOnce = 3;
@@ -79,7 +86,7 @@ export class TaskRunner {
     else signal.addEventListener('abort', onAbort, { once: true });
     const { promise: ended, resolve: end } = Promise.withResolvers<undefined>();
     const limit = new TokenBucket(this.#options.clock, null);
-    this.#runs.set(subjectId, { controller, ended: ended.then(() => undefined), limit });
+    this.#runs.set(subjectId, { controller, ended: ended.then(() => undefined), limit, limitChanges: 0 });
     try {
       await this.#run(subjectId, attempt, controller.signal);
     } finally {
@@ -98,7 +105,19 @@ export class TaskRunner {
 
   /** Felt at once by a task that runs here; others read it from their row. */
   setLimit(taskId: string, maxBytesPerSecond: number | null): void {
-    this.#runs.get(taskId)?.limit.setLimit(maxBytesPerSecond);
+    const run = this.#runs.get(taskId);
+    if (!run) return;
+    run.limitChanges += 1;
+    run.limit.setLimit(maxBytesPerSecond);
+  }
+
+  /** Changes may have been missed: what the rows say now is what holds. */
+  async readLimits(): Promise<void> {
+    for (const [taskId, run] of [...this.#runs]) {
+      const before = run.limitChanges;
+      const row = await this.#options.repository.find(taskId);
+      if (row && run.limitChanges === before) run.limit.setLimit(row.maxBytesPerSecond ?? null);
+    }
   }
 
   async stop(): Promise<void> {
@@ -171,8 +190,10 @@ export class TaskRunner {
 
   async #open(task: TaskRow, files: readonly FileRow[], signal: AbortSignal): Promise<TaskContext & { phases: PhaseTracker; variantKey: string }> {
     const { repository, sources, board, events, clock, logger, limit, layoutOf, budget } = this.#options;
-    const own = this.#runs.get(task.id)?.limit;
-    own?.setLimit(task.maxBytesPerSecond ?? null);
+    const run = this.#runs.get(task.id);
+    const own = run?.limit;
+    // Changes are heard from before the row was read, and are never older than it.
+    if (run?.limitChanges === 0) own?.setLimit(task.maxBytesPerSecond ?? null);
     const parsed = parseModelRef(task.modelId);
     const requested = task.requestedRevision ?? null;
     const revision = task.revision ?? '';

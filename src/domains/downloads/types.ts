@@ -142,9 +142,10 @@ export type Downloads = {
   retry(id: string, signal: AbortSignal): Promise<DownloadTaskView>;
   /** Of an unfinished task; what is left out stays as it is. Both are felt at once, also while it runs. */
   prioritize(id: string, change: DownloadChange, signal: AbortSignal): Promise<DownloadTaskView>;
-  /** What holds over all tasks; a changed limit of speed holds until the service ends. */
+  /** What holds over all tasks. */
   limits(): DownloadLimits;
-  limit(maxBytesPerSecond: number | null): DownloadLimits;
+  /** Felt at once by all processes; holds over restarts, until the setting itself is changed. Throws VALIDATION_FAILED. */
+  limit(maxBytesPerSecond: number | null, signal: AbortSignal): Promise<DownloadLimits>;
   /** Only of an ended task; `deleteFiles` removes the model too (MODEL_IN_USE while a deployment uses it). */
   remove(id: string, options: { deleteFiles: boolean }, signal: AbortSignal): Promise<DownloadTaskView>;
   find(id: string): Promise<DownloadTaskView | null>;

@@ -3,7 +3,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { MiB } from '../../support/downloads/engine.ts';
-import { eventually } from '../../support/eventually.ts';
 import { never } from '../../support/downloads/room.ts';
 import { blob, config, q4, q4Request, useWorld } from '../../support/downloads/world.ts';
 import { gitBlobSha1Of, sha256Of, toContent } from '../../support/hub/content.ts';
@@ -82,18 +81,17 @@ describe('a limit of speed', () => {
   });
 
   it('over all tasks is changed while they run', async () => {
-    expect(world.room.downloads.limit(slow)).toMatchObject({ maxBytesPerSecond: slow, parallel: 3 });
+    expect(await world.room.downloads.limit(slow, never)).toMatchObject({ maxBytesPerSecond: slow, parallel: 3 });
     const { task } = await world.room.startDownload(q4Request);
     await world.room.reaches(task.id, 'running');
-    expect(world.room.downloads.limit(null)).toEqual(world.room.downloads.limits());
+    expect(await world.room.downloads.limit(null, never)).toEqual(world.room.downloads.limits());
     await world.room.reaches(task.id, 'completed');
   });
 
   it('is felt also by the worker of another process', async () => {
-    world.room.downloads.limit(slow);
+    await world.room.downloads.limit(slow, never);
     const { task } = await world.room.startDownload({ ...q4Request, maxBytesPerSecond: slow });
-    // Not before it transfers: until then its worker has only just read the row, and hears nothing yet.
-    await eventually('bytes come', async () => ((await world.room.downloads.get(task.id)).speedBytesPerSecond > 0 ? true : null));
+    await world.room.reaches(task.id, 'running');
     // What the service on which somebody changed them says.
     world.room.events.publish('download.limited', 'all', { taskId: null, maxBytesPerSecond: null });
     world.room.events.publish('download.limited', task.id, { taskId: task.id, maxBytesPerSecond: null });
@@ -101,11 +99,22 @@ describe('a limit of speed', () => {
     expect(world.room.downloads.limits()).toMatchObject({ maxBytesPerSecond: null });
   });
 
+  it('over all tasks is kept over a restart, until the setting says something else', async () => {
+    await world.room.downloads.limit(slow, never);
+    await world.reopen({ config: {} });
+    expect(world.room.downloads.limits()).toMatchObject({ maxBytesPerSecond: slow });
+    await world.reopen({ config: { maxBytesPerSecond: 3 * slow } });
+    expect(world.room.downloads.limits()).toMatchObject({ maxBytesPerSecond: 3 * slow });
+    await world.room.downloads.limit(null, never);
+    await world.reopen({ config: { maxBytesPerSecond: 3 * slow } });
+    expect(world.room.downloads.limits()).toMatchObject({ maxBytesPerSecond: null });
+  });
+
   it('must be a speed', async () => {
     const { task } = await world.room.startDownload({ ...q4Request, maxBytesPerSecond: slow });
     await expect(world.room.downloads.prioritize(task.id, { maxBytesPerSecond: 0 }, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
     await expect(world.room.downloads.prioritize(task.id, { priority: 101 }, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
-    expect(() => world.room.downloads.limit(1.5)).toThrow(expect.objectContaining({ code: 'VALIDATION_FAILED' }));
+    await expect(world.room.downloads.limit(1.5, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
   });
 });
 

@@ -6,7 +6,7 @@ import type { InstalledModelView } from '../../../src/domains/downloads/types.ts
 import { createTemporaryFolder, type TemporaryFolder } from '../../support/data-dir.ts';
 import { MiB, sha256OfFile } from '../../support/downloads/engine.ts';
 import { admin, ggufContent, never, operator } from '../../support/downloads/room.ts';
-import { blob, q4Request, useWorld } from '../../support/downloads/world.ts';
+import { blob, q4, q4Request, useWorld } from '../../support/downloads/world.ts';
 import { eventually } from '../../support/eventually.ts';
 import { sha256Of } from '../../support/hub/content.ts';
 import { buildTinyGguf } from '../../support/tiny-gguf.ts';
@@ -111,6 +111,18 @@ describe('repairing', () => {
     const repaired = await repair(model);
     expect(repaired?.verification).toBe('verified');
     expect(fetched()).toBe(6 * MiB);
+  });
+
+  it('has digests of parts only as long as a model has the file', async () => {
+    const model = await install();
+    const digests = new PartDigestRepository(world.database.em());
+    for (const sha256 of [sha256Of(q4), sha256Of(large)]) await digests.save(sha256, partBytes, []);
+    await world.room.installed.delete(model.id, never);
+    await eventually('digests of the deleted are gone', async () => ((await digests.find(sha256Of(q4))) === null ? true : null));
+    expect(await digests.find(sha256Of(large))).not.toBeNull();
+    // What a killed process had no time to.
+    await world.reopen();
+    await eventually('digests without a model are gone', async () => ((await digests.all()).length === 0 ? true : null));
   });
 
   it('of a sound model does nothing', async () => {

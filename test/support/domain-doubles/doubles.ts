@@ -79,7 +79,7 @@ function downloadsOf(world: World): Downloads {
     retry: get,
     prioritize: async (id, change) => ({ ...(await get(id)), ...change }),
     limits: () => ({ maxBytesPerSecond: null, parallel: 3, parallelPerSource: null, connectionsPerHost: 16 }),
-    limit: (maxBytesPerSecond) => ({ maxBytesPerSecond, parallel: 3, parallelPerSource: null, connectionsPerHost: 16 }),
+    limit: (maxBytesPerSecond) => Promise.resolve({ maxBytesPerSecond, parallel: 3, parallelPerSource: null, connectionsPerHost: 16 }),
     remove: removed,
     find: async (id) => world.downloads.find((task) => task.id === id) ?? null,
     get,

@@ -47,6 +47,23 @@ export class PartDigests {
     }
   }
 
+  /** Returns at once. For files that no installed model has any more; in turn, so that none of them comes back. */
+  forget(sha256s: readonly string[]): void {
+    this.#last = this.#last.then(() => this.#forget(() => Promise.resolve(sha256s)));
+  }
+
+  /** Forgets what a killed process had no time to. `installed`: the files of all installed models. */
+  forgetAllBut(installed: () => Promise<ReadonlySet<string>>): void {
+    this.#last = this.#last.then(() =>
+      this.#forget(async () => {
+        // Read first: its model was entered before a digest was.
+        const known = await this.#repository.all();
+        const needed = await installed();
+        return known.filter((sha256) => !needed.has(sha256));
+      }),
+    );
+  }
+
   /** Resolves when all that was asked for so far is stored. */
   async settled(): Promise<void> {
     await this.#last;
@@ -62,6 +79,14 @@ export class PartDigests {
   async close(): Promise<void> {
     this.#stopping.abort(new Error('the service ends'));
     await this.#last;
+  }
+
+  async #forget(sha256s: () => Promise<readonly string[]>): Promise<void> {
+    try {
+      await this.#repository.remove(await sha256s());
+    } catch (error) {
+      this.#logger.warn({ error }, 'digests of parts of files that are gone could not be removed; the next start tries again');
+    }
   }
 
   async #remember({ path, sha256, sizeBytes }: DigestedFile): Promise<void> {

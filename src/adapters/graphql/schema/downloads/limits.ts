@@ -36,9 +36,9 @@ builder.mutationField('limitDownloads', (t) =>
   t.field({
     type: payloadOf('LimitDownloads', 'limits', DownloadLimits),
     authScopes: { role: 'OPERATOR' },
-    description: 'Changes the limit of speed over all downloads, felt at once by those that run. Holds until the service ends; the setting says what holds then.',
+    description: 'Changes the limit of speed over all downloads, felt at once by those that run. Holds over restarts, until the setting itself says something else than before.',
     args: { input: t.arg({ type: LimitDownloadsInput, required: true, description: 'The limit.' }) },
     errors: resultOf('LimitDownloads', [UnavailableError]),
-    resolve: (_root, { input }, { services }) => outcomeOf(() => Promise.resolve({ limits: services.downloads.limit(input.maxBytesPerSecond ?? null) })),
+    resolve: (_root, { input }, { services, signal }) => outcomeOf(async () => ({ limits: await services.downloads.limit(input.maxBytesPerSecond ?? null, signal) })),
   }),
 );

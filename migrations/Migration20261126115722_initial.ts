@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126104924_initial extends Migration {
+export class Migration20261126115722_initial extends Migration {
 
-  override name = 'Migration20261126104924_initial';
+  override name = 'Migration20261126115722_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
@@ -30,6 +30,8 @@ export class Migration20261126104924_initial extends Migration {
     this.addSql(`create table "download_files" ("id" uuid not null, "task_id" uuid not null, "position" int not null, "path" text not null, "size_bytes" bigint not null, "downloaded_bytes" bigint not null, "status" text not null, "sha256" varchar(255) null, "git_sha1" varchar(255) null, "source_status" varchar(255) null, "scan" jsonb null, primary key ("id"));`);
     this.addSql(`alter table "download_files" add constraint "download_files_task_id_path_unique" unique ("task_id", "path");`);
     this.addSql(`alter table "download_files" add constraint "download_files_status_check" check ("status" in ('pending', 'running', 'verifying', 'completed', 'failed'));`);
+
+    this.addSql(`create table "download_speed_limits" ("id" varchar(255) not null, "max_bytes_per_second" bigint null, "configured_bytes_per_second" bigint null, "changed_at" timestamptz not null, primary key ("id"));`);
 
     this.addSql(`create table "download_tasks" ("id" uuid not null, "model_id" varchar(255) not null, "requested_revision" varchar(255) null, "revision" varchar(255) null, "variant" varchar(255) null, "include" jsonb null, "exclude" jsonb null, "target" text not null, "status" text not null, "priority" int not null, "max_bytes_per_second" bigint null, "override" jsonb not null, "request_key" varchar(255) not null, "files_key" varchar(255) null, "format" varchar(255) null, "variant_key" varchar(255) null, "quantization" varchar(255) null, "total_bytes" bigint null, "downloaded_bytes" bigint not null, "attempt" int not null, "error" jsonb null, "retry_at" timestamptz null, "installed_model_id" uuid null, "created_by" varchar(255) not null, "created_at" timestamptz not null, "started_at" timestamptz null, "finished_at" timestamptz null, primary key ("id"));`);
     this.addSql(`create index "download_tasks_status_priority_id_index" on "download_tasks" ("status", "priority", "id");`);
