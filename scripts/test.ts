@@ -3,27 +3,15 @@
  * a download at every step takes minutes: `--long` runs it too. Tests of Redis need its program.
  */
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findInPath } from '../src/platform/programs.ts';
 
 const projects = ['unit', 'contract', 'integration', 'e2e'];
 const longTests = ['integration/downloads/kill-each-step'];
 const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
 
-function isInstalled(program: string): boolean {
-  return (process.env['PATH'] ?? '').split(path.delimiter).some((folder) => {
-    try {
-      accessSync(path.join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
-function leftOut(isLong: boolean): string[] {
-  const hasRedis = isInstalled('redis-server');
+async function leftOut(isLong: boolean): Promise<string[]> {
+  const hasRedis = (await findInPath('redis-server', process.env['PATH'])) !== null;
   if (!isLong) console.log(`Left out, as they take minutes (--long runs them): ${longTests.join(', ')}`);
   if (!hasRedis) console.log(`Left out, as redis-server is not installed: ${redisTests.join(', ')}`);
   return [...(isLong ? [] : longTests), ...(hasRedis ? [] : redisTests)].map((pattern) => `--testPathIgnorePatterns=test/${pattern}`);
@@ -37,7 +25,7 @@ const isLong = given.includes('--long') || rest.some((argument) => longTests.som
 const jest = fileURLToPath(import.meta.resolve('jest/bin/jest'));
 const child = spawn(
   process.execPath,
-  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...leftOut(isLong), ...(selected.length ? ['--selectProjects', ...selected] : [])],
+  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...(await leftOut(isLong)), ...(selected.length ? ['--selectProjects', ...selected] : [])],
   { stdio: 'inherit' },
 );
 child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));

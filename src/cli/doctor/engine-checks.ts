@@ -3,19 +3,14 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { access } from 'node:fs/promises';
-import { constants } from 'node:fs';
 import type { Endpoint } from '../../infrastructure/config/addresses.ts';
 import type { Config } from '../../infrastructure/config/config.ts';
+import { isProgram, placesInPath } from '../../platform/programs.ts';
 import { fault, ok, reasonOf, warning, type Check } from './check.ts';
 import { withTimeout } from './network-checks.ts';
 
 const run = promisify(execFile);
 const versionMs = 10_000;
-
-async function isProgram(file: string): Promise<boolean> {
-  return await access(file, constants.X_OK).then(() => true, () => false);
-}
 
 /** The `llama-server` that deployments would use: the set one, the one that was built here, one in PATH. */
 export async function checkLlamaServer({ deployments, data }: Config, env: Readonly<Record<string, string | undefined>>, signal: AbortSignal): Promise<Check> {
@@ -23,8 +18,7 @@ export async function checkLlamaServer({ deployments, data }: Config, env: Reado
   const { llamaServer } = deployments;
   if (llamaServer.kind === 'off') return ok(name, 'switched off: the embedded engine is used');
   const isSet = llamaServer.kind === 'path';
-  const folders = [path.join(data.dir, 'engines', 'llama-server', 'bin'), ...(env['PATH'] ?? '').split(path.delimiter).filter((folder) => path.isAbsolute(folder))];
-  const places = isSet ? [llamaServer.path] : folders.map((folder) => path.join(folder, 'llama-server'));
+  const places = isSet ? [llamaServer.path] : [path.join(data.dir, 'engines', 'llama-server', 'bin', name), ...placesInPath(name, env['PATH'])];
   for (const file of places) {
     if (!(await isProgram(file))) continue;
     try {

@@ -1,6 +1,4 @@
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
-import path from 'node:path';
+import { findInPath } from '../../platform/programs.ts';
 import { AppError } from '../../shared/errors.ts';
 import { wrongUsage } from '../failure.ts';
 
@@ -18,24 +16,9 @@ const always: readonly Tool[] = [
 ];
 const forGpu = { CUDA: { programs: ['nvcc'], what: "nvcc of NVIDIA's CUDA toolkit" }, VULKAN: { programs: ['glslc'], what: 'glslc and the headers of the Vulkan SDK' } } as const satisfies Record<string, Tool>;
 
-async function isProgram(file: string): Promise<boolean> {
-  try {
-    await access(file, constants.X_OK);
-    return (await stat(file)).isFile();
-  } catch {
-    return false;
-  }
-}
-
-async function isInPath(program: string, env: Env): Promise<boolean> {
-  const folders = (env['PATH'] ?? '').split(path.delimiter).filter((folder) => path.isAbsolute(folder));
-  const found = await Promise.all(folders.map((folder) => isProgram(path.join(folder, program))));
-  return found.includes(true);
-}
-
 async function isThere({ programs }: Tool, env: Env): Promise<boolean> {
-  const found = await Promise.all(programs.map((program) => isInPath(program, env)));
-  return found.includes(true);
+  const found = await Promise.all(programs.map((program) => findInPath(program, env['PATH'])));
+  return found.some((place) => place !== null);
 }
 
 function remedy(): string {
@@ -49,7 +32,7 @@ function remedy(): string {
 async function chooseGpu(asked: GpuKind, env: Env): Promise<Exclude<GpuKind, 'AUTO'>> {
   if (asked !== 'AUTO') return asked;
   if (await isThere(forGpu.CUDA, env)) return 'CUDA';
-  if (!(await isInPath('nvidia-smi', env))) return 'NONE';
+  if ((await findInPath('nvidia-smi', env['PATH'])) === null) return 'NONE';
   throw wrongUsage('This machine has an NVIDIA card, but not nvcc to build for it: install the CUDA toolkit, or say --gpu vulkan or --gpu none.');
 }
 

@@ -60,33 +60,24 @@ async function isBusy(engine: LocalEngine): Promise<boolean> {
 }
 
 describe.each(llamaServers(folder))('$name', ({ path }) => {
-  it('gives each parallel answer the whole context that was asked for', async () => {
-    expect((await start(path, { contextSize: 256, parallel: 2 })).contextSize).toBe(256);
-  });
-
-  it('gets its key by a private file, not by arguments or environment, and the file goes with it', async () => {
-    const engine = await start(path);
+  it('keeps its secret and its context: the key by a private file that goes with it, none of the variables of the service but the named ones', async () => {
+    process.env['LLM_MANAGER_ADMIN_KEY'] = 'not for engines';
+    const engine = await start(path, { contextSize: 256, parallel: 2 }, { OMP_NUM_THREADS: '1' });
+    delete process.env['LLM_MANAGER_ADMIN_KEY'];
+    // Of each parallel answer.
+    expect(engine.contextSize).toBe(256);
     const keyFile = join(runDir, 'life.key');
     expect(statSync(keyFile).mode & 0o777).toBe(0o600);
     expect(statSync(runDir).mode & 0o777).toBe(0o700);
     expect(readFileSync(keyFile, 'utf8').trim()).toBe(engine.secret);
     for (const about of ['cmdline', 'environ']) expect(readFileSync(`/proc/${engine.pid}/${about}`, 'utf8')).not.toContain(engine.secret);
-    await engine.stop(0);
-    expect(readdirSync(runDir)).not.toContain('life.key');
-  });
-
-  it('sees none of the variables of the service but the named ones', async () => {
-    process.env['LLM_MANAGER_ADMIN_KEY'] = 'not for engines';
-    const { pid } = await start(path, {}, { OMP_NUM_THREADS: '1' });
-    delete process.env['LLM_MANAGER_ADMIN_KEY'];
-    const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+    const environment = readFileSync(`/proc/${engine.pid}/environ`, 'utf8');
     expect(environment).not.toContain('not for engines');
     expect(environment).toContain('OMP_NUM_THREADS=1');
-  });
-
-  it('answers nobody without the key', async () => {
-    const { port } = await start(path);
-    expect((await fetch(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', body: '{}' })).status).toBe(401);
+    const keyless = await fetch(`http://127.0.0.1:${engine.port}/v1/chat/completions`, { method: 'POST', body: '{}' });
+    expect([keyless.status, await keyless.text()]).toEqual([401, expect.any(String)]);
+    await engine.stop(0);
+    expect(readdirSync(runDir)).not.toContain('life.key');
   });
 
   it('lets a running answer end before it stops', async () => {
@@ -100,21 +91,17 @@ describe.each(llamaServers(folder))('$name', ({ path }) => {
     expect(await stopped).toMatchObject({ signal: null });
   });
 
-  it('does not wait for answers when the stop is to be quick', async () => {
+  it('frees its slot when the caller goes away, and does not wait for answers when the stop is to be quick', async () => {
     const engine = await start(path);
+    const left = await ask(engine, 100_000);
+    await eventually('it answers', () => isBusy(engine));
+    await left.body?.cancel();
+    await eventually('the slot is free', async () => !(await isBusy(engine)));
     const response = await ask(engine, 100_000);
     await eventually('it answers', () => isBusy(engine));
     await engine.stop(0);
     await expect(response.text()).rejects.toThrow();
     expect(await isSameProcess(engine)).toBe(false);
-  });
-
-  it('frees its slot when the caller goes away', async () => {
-    const engine = await start(path);
-    const response = await ask(engine, 100_000);
-    await eventually('it answers', () => isBusy(engine));
-    await response.body?.cancel();
-    await eventually('the slot is free', async () => !(await isBusy(engine)));
   });
 
   it('says that its port is taken', async () => {

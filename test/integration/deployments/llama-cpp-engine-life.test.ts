@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { adoptEngine, type EngineAddress } from '../../../src/domains/deployments/runtimes/llama-cpp/adopted-engine.ts';
-import { endOrphan } from '../../../src/domains/deployments/runtimes/llama-cpp/engine-process.ts';
+import { endOrphan, type EngineProcess } from '../../../src/domains/deployments/runtimes/llama-cpp/engine-process.ts';
 import { identifyProcess, isSameProcess } from '../../../src/platform/process-identity.ts';
 import type { ProcessIdentity } from '../../../src/platform/process-identity.ts';
 import { createEngineBench, post, postJson, readEvents, readHealth, waitUntil } from '../../support/engine.ts';
@@ -60,33 +60,6 @@ describe('starting an engine', () => {
     await expect(bench.start({ modelPath }, { onSpawn }, controller.signal)).rejects.toThrow('given up');
     expect(await isSameProcess(spawned[0]!)).toBe(false);
   });
-
-  it('reports how far the load is', async () => {
-    const progress: number[] = [];
-    const engine = await bench.start({ modelPath }, { onProgress: (value) => progress.push(value) });
-    expect(progress.at(-1)).toBe(1);
-    await engine.stop(0);
-  });
-
-  it('gives the engine a session of its own and no variable that is not named', async () => {
-    process.env['LLM_MANAGER_ADMIN_KEY'] = 'a-secret';
-    process.env['NODE_OPTIONS'] = '--no-deprecation';
-    const engine = await bench.start({ modelPath }, { environment: { GGML_TEST: 'given' } });
-    delete process.env['LLM_MANAGER_ADMIN_KEY'];
-    delete process.env['NODE_OPTIONS'];
-    if (process.platform === 'linux') {
-      const stat = readFileSync(`/proc/${engine.pid}/stat`, 'utf8');
-      // proc(5): after the name come state, parent, process group and session.
-      expect(stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(2, 4)).toEqual([String(engine.pid), String(engine.pid)]);
-      const names = readFileSync(`/proc/${engine.pid}/environ`, 'utf8').split('\0').map((entry) => entry.split('=', 1)[0]);
-      expect(names).toEqual(expect.arrayContaining(['PATH', 'GGML_TEST', 'NODE_CHANNEL_FD']));
-      expect(names).not.toEqual(expect.arrayContaining(['LLM_MANAGER_ADMIN_KEY']));
-      expect(names).not.toEqual(expect.arrayContaining(['NODE_OPTIONS']));
-      const commandLine = readFileSync(`/proc/${engine.pid}/cmdline`, 'utf8');
-      expect(commandLine).not.toContain(engine.secret);
-    }
-    await engine.stop(0);
-  });
 });
 
 async function readRest(events: AsyncIterable<string>): Promise<string[]> {
@@ -95,9 +68,16 @@ async function readRest(events: AsyncIterable<string>): Promise<string[]> {
   return rest;
 }
 
-describe('ending an engine', () => {
-  it('lets a running answer finish after SIGTERM, refuses new ones and exits with 0', async () => {
-    const engine = await bench.start({ modelPath, contextSize: 8_192, drainMs: 20_000 });
+describe('an engine', () => {
+  it('tells how far its load is, has a session of its own and no variable that is not named, and after SIGTERM ends its running answer, takes no other and exits with 0', async () => {
+    process.env['LLM_MANAGER_ADMIN_KEY'] = 'a-secret';
+    process.env['NODE_OPTIONS'] = '--no-deprecation';
+    const progress: number[] = [];
+    const engine = await bench.start({ modelPath, contextSize: 8_192, drainMs: 60_000 }, { environment: { GGML_TEST: 'given' }, onProgress: (value) => progress.push(value) });
+    delete process.env['LLM_MANAGER_ADMIN_KEY'];
+    delete process.env['NODE_OPTIONS'];
+    expect(progress.at(-1)).toBe(1);
+    expectOwnSession(engine);
     const events = readEvents(await post(engine, chat, { ...hello, max_tokens: 1_500 }));
     await events.next();
     process.kill(engine.pid, 'SIGTERM');
@@ -110,27 +90,18 @@ describe('ending an engine', () => {
     expect(await engine.onExit).toEqual({ code: 0, signal: null });
   });
 
-  it('ends a running answer with an error when the time for it is over', async () => {
-    const engine = await bench.start({ modelPath, contextSize: 32_768 });
-    const events = readEvents(await post(engine, chat, hello));
-    await events.next();
-    const stopped = engine.stop(0);
-    const rest = await readRest(events);
-    expect(rest.at(-1)).toContain('shutting_down');
-    expect(await stopped).toEqual({ code: 0, signal: null });
-  });
-
-  it('hurries when it is asked again with less time', async () => {
+  it('ends a running answer with an error when the time for it is over, which a second call may bring forward', async () => {
     const engine = await bench.start({ modelPath, contextSize: 32_768 });
     const events = readEvents(await post(engine, chat, hello));
     await events.next();
     const stopped = engine.stop(600_000);
     await waitUntil(() => readHealth(engine), ({ status }) => status === 'stopping');
     expect(await engine.stop(0)).toEqual({ code: 0, signal: null });
+    expect((await readRest(events)).at(-1)).toContain('shutting_down');
     expect(await stopped).toEqual({ code: 0, signal: null });
   });
 
-  it('kills it at once when the wait is given up', async () => {
+  it('is killed at once when the wait for its end is given up, tells that, and is stopped already when it is stopped then', async () => {
     const engine = await bench.start({ modelPath, contextSize: 32_768 });
     const events = readEvents(await post(engine, chat, hello));
     await events.next();
@@ -141,11 +112,6 @@ describe('ending an engine', () => {
     expect(await stopped).toEqual({ code: null, signal: 'SIGKILL' });
     // What had come before the kill may still be read; then the answer breaks off, without an end.
     await expect(readRest(events)).rejects.toThrow();
-  });
-
-  it('tells that it was killed, and is stopped already when it is stopped then', async () => {
-    const engine = await bench.start({ modelPath });
-    process.kill(engine.pid, 'SIGKILL');
     expect(await engine.onExit).toEqual({ code: null, signal: 'SIGKILL' });
     expect(await engine.stop(1_000)).toEqual({ code: null, signal: 'SIGKILL' });
     engine.kill();
@@ -158,6 +124,18 @@ describe('ending an engine', () => {
     await waitUntil(() => isSameProcess(engine), (isAlive) => !isAlive);
   });
 });
+
+function expectOwnSession(engine: EngineProcess): void {
+  if (process.platform !== 'linux') return;
+  const stat = readFileSync(`/proc/${engine.pid}/stat`, 'utf8');
+  // proc(5): after the name come state, parent, process group and session.
+  expect(stat.slice(stat.lastIndexOf(')') + 2).split(' ').slice(2, 4)).toEqual([String(engine.pid), String(engine.pid)]);
+  const names = readFileSync(`/proc/${engine.pid}/environ`, 'utf8').split('\0').map((entry) => entry.split('=', 1)[0]);
+  expect(names).toEqual(expect.arrayContaining(['PATH', 'GGML_TEST', 'NODE_CHANNEL_FD']));
+  expect(names).not.toEqual(expect.arrayContaining(['LLM_MANAGER_ADMIN_KEY']));
+  expect(names).not.toEqual(expect.arrayContaining(['NODE_OPTIONS']));
+  expect(readFileSync(`/proc/${engine.pid}/cmdline`, 'utf8')).not.toContain(engine.secret);
+}
 
 /** An engine whose service may be killed, and which then waits so long for another one. */
 async function orphanOf({ graceMs }: { graceMs: number }): Promise<{ parent: ChildProcess; engine: EngineAddress }> {
@@ -182,18 +160,24 @@ describe('an engine whose service is killed', () => {
     expect(readFileSync(join(bench.folder, 'orphan.log'), 'utf8')).toContain('No service has taken this engine over');
   });
 
-  it('serves on for another one that takes it over, which ends it in order', async () => {
+  it('serves on for the next one that has its secret, which may leave it to another or end it in order', async () => {
     const { parent, engine } = await orphanOf({ graceMs: 600_000 });
     await killAndWait(parent);
-    const adopted = await adoptEngine(engine, { http: plainHttp, orphanGraceMs: 600_000 }, signal);
+    const deps = { http: plainHttp, orphanGraceMs: 600_000 };
+    await expect(adoptEngine({ ...engine, secret: 'wrong' }, deps, signal)).rejects.toThrow('401');
+    expect(await adoptEngine({ ...engine, startTime: 'another' }, deps, signal)).toBeNull();
+    const adopted = await adoptEngine(engine, deps, signal);
     const answer = await fetch(`http://127.0.0.1:${engine.port}${chat}`, {
       method: 'POST',
       headers: { authorization: `Bearer ${engine.secret}`, 'content-type': 'application/json' },
       body: JSON.stringify({ ...hello, stream: false, max_tokens: 3 }),
     });
-    expect(answer.status).toBe(200);
-    await adopted?.stop(1_000);
+    expect([answer.status, await answer.json()]).toMatchObject([200, { usage: { completion_tokens: 3 } }]);
+    await adopted?.release(600_000);
+    const next = await adoptEngine(engine, deps, signal);
+    await next?.stop(1_000);
     expect(await isSameProcess(engine)).toBe(false);
+    expect(await adoptEngine(engine, deps, signal)).toBeNull();
   });
 
   it('ends when the one that took it over is gone as well', async () => {
@@ -203,25 +187,15 @@ describe('an engine whose service is killed', () => {
     await adopted?.release(1);
     await waitUntil(() => isSameProcess(engine), (isAlive) => !isAlive);
   });
-
-  it('is not taken over with a wrong secret, and not when it has ended', async () => {
-    const { parent, engine } = await orphanOf({ graceMs: 600_000 });
-    await killAndWait(parent);
-    const deps = { http: plainHttp, orphanGraceMs: 600_000 };
-    await expect(adoptEngine({ ...engine, secret: 'wrong' }, deps, signal)).rejects.toThrow('401');
-    expect(await adoptEngine({ ...engine, startTime: 'another' }, deps, signal)).toBeNull();
-    await endOrphan(engine, signal);
-    expect(await adoptEngine(engine, deps, signal)).toBeNull();
-  });
 });
 
 describe('endOrphan', () => {
   it('ends the process that it was told of and says so', async () => {
-    const engine = await bench.start({ modelPath });
-    const { pid, startTime } = engine;
-    expect(await endOrphan({ pid, startTime }, signal)).toBe(true);
-    expect(await engine.onExit).toEqual({ code: 0, signal: null });
-    expect(await endOrphan({ pid, startTime }, signal)).toBe(false);
+    const { parent, engine } = await orphanOf({ graceMs: 600_000 });
+    await killAndWait(parent);
+    expect(await endOrphan(engine, signal)).toBe(true);
+    expect(await isSameProcess(engine)).toBe(false);
+    expect(await endOrphan(engine, signal)).toBe(false);
   });
 
   it('kills one that does not end in time', async () => {

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { AppError, isAppError, type FieldFault } from '../../../../shared/errors.ts';
-import { sleep } from '../../../../shared/async.ts';
 import { defaultContextSize } from '../../../../shared/gguf/fit-policy.ts';
 import { GgufError } from '../../../../shared/gguf/errors.ts';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
@@ -8,6 +7,7 @@ import { HealthUnknownError, type ModelRuntime, type RunningModel, type RuntimeH
 import type { DeploymentConfig, EngineInfo, RuntimeInfo } from '../../types.ts';
 import { untilIdle } from '../llama-cpp/llama-server/server-process.ts';
 import { readModelFile } from '../llama-cpp/model-file.ts';
+import { untilReady } from '../until-ready.ts';
 import { argumentFaults } from './arguments.ts';
 import { containerOptions, placeOfModel } from './container-options.ts';
 import { WatchedContainer } from './container.ts';
@@ -31,7 +31,6 @@ const unusable: readonly { key: keyof DeploymentConfig; field: string }[] = [
 /** Options of GPU back ends and of thread placement; others of these families load code. */
 const environmentNames = new Set(['GGML_CUDA_ENABLE_UNIFIED_MEMORY', 'GGML_CUDA_FORCE_MMQ', 'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'VLLM_ATTENTION_BACKEND', 'VLLM_LOGGING_LEVEL']);
 
-const pollMs = { first: 50, max: 500 };
 const healthBytesMax = 4_096;
 
 /** Runs a GGUF in a container of a Docker Engine, from an image that the operator allows. */
@@ -105,7 +104,7 @@ async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): 
     const port = await publishedPort(engine, id, template);
     watched = new WatchedContainer(engine, id, request.log, 0);
     const server: Server = { http: parts.http, baseUrl: `http://127.0.0.1:${port}` };
-    await untilReady(server, watched, signal);
+    await untilServing(server, watched, signal);
     return toRunningModel({ parts, server, watched, handle, secret, contextSize, model: request.name });
   } catch (error) {
     watched?.letGo();
@@ -149,15 +148,9 @@ async function publishedPort(engine: DockerEngine, id: string, template: ImageTe
 
 type Server = { http: OutgoingHttp; baseUrl: string };
 
-async function untilReady(server: Server, watched: WatchedContainer, signal: AbortSignal): Promise<void> {
-  const exited = watched.exited.then(({ code, reason }) => Promise.reject(new AppError('START_FAILED', reason ?? `The container ended before it was ready (exit code ${code ?? 'unknown'}); its log says more.`)));
-  exited.catch(() => undefined);
-  for (let waitMs = pollMs.first; ; waitMs = Math.min(waitMs * 2, pollMs.max)) {
-    const isReady = await Promise.race([health(server, signal).then(() => true, () => false), exited]);
-    signal.throwIfAborted();
-    if (isReady) return;
-    await Promise.race([sleep(waitMs, signal), exited]);
-  }
+async function untilServing(server: Server, watched: WatchedContainer, signal: AbortSignal): Promise<void> {
+  const ended = watched.exited.then(({ code, reason }) => Promise.reject(new AppError('START_FAILED', reason ?? `The container ended before it was ready (exit code ${code ?? 'unknown'}); its log says more.`)));
+  await untilReady((asking) => health(server, asking).then(() => true), ended, signal);
 }
 
 async function health({ http, baseUrl }: Server, signal: AbortSignal): Promise<void> {

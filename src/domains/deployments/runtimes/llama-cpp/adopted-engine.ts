@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isSameProcess } from '../../../../platform/process-identity.ts';
 import type { ProcessIdentity } from '../../../../platform/process-identity.ts';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
-import { endGraceMs, holdEngine, signalGroup } from './engine-process.ts';
+import { signalGroup } from './engine-child.ts';
+import { endGraceMs, holdEngine } from './engine-process.ts';
 import type { EngineExit, LocalEngine } from './local-engine.ts';
 import { leasePath } from './protocol.ts';
 

@@ -3,6 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { sleep } from '../../../../shared/async.ts';
+import { exitOf, orKilled, signalGroup, tellChild } from './engine-child.ts';
 import { engineEnvironment } from './engine-environment.ts';
 import { EngineStartError } from './engine-start-error.ts';
 import type { EngineExit, LocalEngine } from './local-engine.ts';
@@ -36,9 +37,7 @@ export async function startEngine(options: StartEngineOptions, signal: AbortSign
   signal.throwIfAborted();
   const child = spawnChild(options);
   const onExit = exitOf(child);
-  const kill = (): void => killChild(child);
-  signal.addEventListener('abort', kill, { once: true });
-  try {
+  const start = async (): Promise<EngineProcess> => {
     const identity = await identify(child);
     const letGo = holdEngine(identity.pid, onExit);
     options.onSpawn?.(identity);
@@ -46,21 +45,15 @@ export async function startEngine(options: StartEngineOptions, signal: AbortSign
     const ready = waitUntilReady(child, onExit, options.onProgress);
     tell(child, { type: 'start', options: options.engine, secret });
     const { port, contextSize, trainContextSize, threads, gpu, gpuLayers } = await ready;
-    signal.throwIfAborted();
     const stop = (drainMs: number, stopSignal?: AbortSignal): Promise<EngineExit> => stopChild(child, onExit, drainMs, stopSignal);
     const release = async (graceMs: number): Promise<void> => {
       await releaseChild(child, graceMs);
       letGo();
     };
+    const kill = (): void => tellChild(child, 'SIGKILL');
     return { ...identity, program: 'embedded', port, contextSize, trainContextSize, threads, gpu, gpuLayers, secret, onExit, stop, kill, release };
-  } catch (error) {
-    kill();
-    await onExit;
-    signal.throwIfAborted();
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', kill);
-  }
+  };
+  return await orKilled({ child, onExit }, start, signal);
 }
 
 /**
@@ -88,16 +81,6 @@ function spawnChild({ logFd, environment = {} }: StartEngineOptions): ChildProce
     stdio: ['ignore', logFd, logFd, 'ipc'],
     env: engineEnvironment(environment),
   });
-}
-
-async function exitOf(child: ChildProcess): Promise<EngineExit> {
-  const { promise, resolve } = Promise.withResolvers<EngineExit>();
-  child.once('exit', (code, signal) => resolve({ code, signal }));
-  child.on('error', () => {
-    // Emitted in place of `exit` when the process could not be made, beside it for a message that was not delivered.
-    if (child.pid === undefined) resolve({ code: null, signal: null });
-  });
-  return await promise;
 }
 
 async function identify(child: ChildProcess): Promise<ProcessIdentity> {
@@ -128,7 +111,7 @@ function explainExit({ code, signal }: EngineExit): EngineStartError {
 }
 
 async function stopChild(child: ChildProcess, onExit: Promise<EngineExit>, drainMs: number, signal?: AbortSignal): Promise<EngineExit> {
-  const kill = (): void => killChild(child);
+  const kill = (): void => tellChild(child, 'SIGKILL');
   const timer = setTimeout(kill, drainMs + endGraceMs);
   signal?.addEventListener('abort', kill, { once: true });
   if (signal?.aborted) kill();
@@ -168,17 +151,4 @@ async function releaseChild(child: ChildProcess, graceMs: number): Promise<void>
 function tell(child: ChildProcess, message: ToEngine): void {
   // A failed delivery means that the process is gone, which `onExit` reports.
   if (child.connected) child.send(message, () => undefined);
-}
-
-/** Once the child is reaped its pid may belong to a stranger. */
-function killChild(child: ChildProcess): void {
-  if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) signalGroup(child.pid, 'SIGKILL');
-}
-
-export function signalGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal);
-  } catch {
-    // ESRCH: the group has ended.
-  }
 }

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isProgram, placesInPath } from '../../../../../platform/programs.ts';
 import { systemErrorCode } from '../../../../../shared/system-error.ts';
 
 /** Where to look for a `llama-server`. */
@@ -47,9 +47,8 @@ export class LlamaServerFinder {
   async find(): Promise<LlamaServerFinding> {
     if (this.#choice.kind === 'off') return { binary: null, path: null, version: null, fault: 'It is switched off (LLM_MANAGER_LLAMA_SERVER=off).' };
     if (this.#choice.kind === 'path') return await this.#ask(this.#choice.path);
-    const inPath = this.#searchPath.split(delimiter).flatMap((folder) => (folder.startsWith('/') || /^[A-Za-z]:/.test(folder) ? [join(folder, programName)] : []));
     let unusable: LlamaServerFinding | null = null;
-    for (const path of [builtLlamaServer(this.#enginesDir), ...inPath]) {
+    for (const path of [builtLlamaServer(this.#enginesDir), ...placesInPath(programName, this.#searchPath)]) {
       if (!(await isProgram(path))) continue;
       const found = await this.#ask(path);
       if (found.binary) return found;
@@ -69,15 +68,6 @@ export class LlamaServerFinder {
     // A machine under load may be too slow once; what could not be asked is asked again.
     if (key !== null && found.binary === null) this.#asked.delete(key);
     return found;
-  }
-}
-
-async function isProgram(path: string): Promise<boolean> {
-  try {
-    await access(path, constants.X_OK);
-    return (await stat(path)).isFile();
-  } catch {
-    return false;
   }
 }
 

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -11,10 +11,12 @@ import type { OutgoingHttp } from '../../../../../shared/outgoing-http.ts';
 import { freePort, isPortFree } from '../../../../../platform/free-port.ts';
 import { identifyProcess, isSameProcess, type ProcessIdentity } from '../../../../../platform/process-identity.ts';
 import { signalIfSame, watchExit, type EngineAddress } from '../adopted-engine.ts';
+import { exitOf, orKilled, tellChild } from '../engine-child.ts';
 import { engineEnvironment } from '../engine-environment.ts';
 import { holdEngine } from '../engine-process.ts';
 import { EngineStartError } from '../engine-start-error.ts';
 import type { EngineExit, LocalEngine } from '../local-engine.ts';
+import { untilReady } from '../../until-ready.ts';
 import { readModelFile } from '../model-file.ts';
 import type { EngineOptions } from '../protocol.ts';
 import { claimEngines, extendGuard, guardEngine, resumeGuard } from './guard.ts';
@@ -34,7 +36,6 @@ export type StartLlamaServerOptions = {
 };
 
 const portTries = 3;
-const pollMs = { first: 20, max: 250 };
 const drainPollMs = 100;
 const endGraceMs = 5_000;
 const answerBytesMax = 1024 * 1024;
@@ -120,32 +121,25 @@ async function startOn(start: Start, signal: AbortSignal): Promise<LocalEngine> 
     await rm(keyFile, { force: true }).catch(() => undefined);
     return exit;
   });
-  const kill = (): void => killGroup(child, 'SIGKILL');
-  signal.addEventListener('abort', kill, { once: true });
-  try {
+  const begin = async (): Promise<LocalEngine> => {
     const identity = child.pid === undefined ? null : await identifyProcess(child.pid);
     if (identity === null) throw await explainExit(start, await onExit);
     endGuard = guardEngine(start.runDir, identity.pid);
     const letGo = holdEngine(identity.pid, onExit);
     start.onSpawn(identity);
     const server: Server = { http: start.http, baseUrl: `http://127.0.0.1:${start.port}`, secret };
-    const [slot] = await untilReady(server, { start, onExit }, signal);
-    const tell = (by: NodeJS.Signals): void => killGroup(child, by);
+    const [slot] = await untilServing(server, { start, onExit }, signal);
+    const tell = (by: NodeJS.Signals): void => tellChild(child, by);
     const stop = (drainMs: number, stopSignal?: AbortSignal): Promise<EngineExit> => stopServer({ tell, onExit, server }, drainMs, stopSignal);
     const release = async (graceMs: number): Promise<void> => {
       await extendGuard(start.runDir, identity.pid, graceMs);
       letGo();
       child.unref();
     };
+    const kill = (): void => tell('SIGKILL');
     return { ...identity, program: 'llama-server', port: start.port, contextSize: slot?.n_ctx ?? start.contextSize, secret, onExit, stop, kill, release };
-  } catch (error) {
-    kill();
-    await onExit;
-    signal.throwIfAborted();
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', kill);
-  }
+  };
+  return await orKilled({ child, onExit }, begin, signal);
 }
 
 function keyFileOf(runDir: string, deploymentId: string): string {
@@ -164,28 +158,13 @@ function toArguments({ engine, port, contextSize }: Start, keyFile: string): str
   ];
 }
 
-async function exitOf(child: ChildProcess): Promise<EngineExit> {
-  const { promise, resolve } = Promise.withResolvers<EngineExit>();
-  child.once('exit', (code, signal) => resolve({ code, signal }));
-  child.on('error', () => {
-    if (child.pid === undefined) resolve({ code: null, signal: null });
-  });
-  return await promise;
-}
-
 export type Server = { http: OutgoingHttp; baseUrl: string; secret: string };
 type Slots = z.infer<typeof slotsSchema>;
 
 /** Its slots once it serves. Asking for them also shows that the server behind the port is the one with our key. */
-async function untilReady(server: Server, run: { start: Start; onExit: Promise<EngineExit> }, signal: AbortSignal): Promise<Slots> {
-  const exited = run.onExit.then(async (exit) => Promise.reject(await explainExit(run.start, exit)));
-  exited.catch(() => undefined);
-  for (let waitMs = pollMs.first; ; waitMs = Math.min(waitMs * 2, pollMs.max)) {
-    const slots = await Promise.race([readSlots(server, signal).catch(() => null), exited]);
-    signal.throwIfAborted();
-    if (slots !== null) return slots;
-    await Promise.race([sleep(waitMs, signal), exited]);
-  }
+async function untilServing(server: Server, run: { start: Start; onExit: Promise<EngineExit> }, signal: AbortSignal): Promise<Slots> {
+  const ended = run.onExit.then(async (exit) => Promise.reject(await explainExit(run.start, exit)));
+  return await untilReady((asking) => readSlots(server, asking), ended, signal);
 }
 
 /** Null while it loads. */
@@ -234,15 +213,5 @@ async function isBusy(server: Server, signal: AbortSignal): Promise<boolean> {
   } catch {
     // One that does not answer has nothing to say any more.
     return false;
-  }
-}
-
-/** Once the child is reaped its pid may belong to a stranger. */
-function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  try {
-    process.kill(-child.pid, signal);
-  } catch {
-    // ESRCH: the group has ended.
   }
 }
