@@ -25,6 +25,7 @@ import { DockerEngine } from './domains/deployments/runtimes/docker/docker-engin
 import { createDockerRuntime } from './domains/deployments/runtimes/docker/docker.runtime.ts';
 import { createRemoteRuntime } from './domains/deployments/runtimes/remote/remote.runtime.ts';
 import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
+import { createOllamaStore } from './domains/downloads/transfer/ollama-pull.ts';
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
 import type { Config } from './infrastructure/config/config.ts';
 import { lockDataFolder, makePrivateFolder, prepareDataFolder, type DataFolder } from './infrastructure/data-folder/data-folder.ts';
@@ -160,12 +161,13 @@ const userAgentOf = (version: string): string => `llm-manager/${version}`;
 
 function createRooms({ config, logger, version }: AppOptions, base: Foundation, runner: Runner): Rooms {
   const { database, events, jobs, folder, inference, tokenStream } = base;
+  const { huggingface, ollama } = config.sources;
   const common = { em: database.orm.em, events, clock: systemClock, logger, instances: base.instances };
   const access = createAccess(common);
   runner.defer('access', () => access.stop());
   const disks = [
     { path: folder.path, purpose: 'data' as const },
-    { path: config.sources.huggingface.cacheDir, purpose: 'models' as const },
+    { path: huggingface.cacheDir, purpose: 'models' as const },
     { path: config.data.modelsDir, purpose: 'models' as const },
   ];
   // The rooms below are made after this one; nothing asks before `start`.
@@ -182,13 +184,14 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     jobs,
     soleWorker: isSoleWorker(database),
     userAgent: userAgentOf(version),
+    ollama: createOllamaStore({ host: ollama.host, registryEndpoint: ollama.registry, hubEndpoint: huggingface.endpoint, fetch: base.inferenceFetch }),
     isModelInUse: (installedModelId: string) => deployments.deployments.usesInstalledModel(installedModelId),
     config: {
       parallel: config.downloads.parallel,
       parallelPerSource: config.downloads.parallelPerSource,
       connectionsPerHost: config.downloads.connectionsPerHost,
       maxBytesPerSecond: config.downloads.maxBytesPerSecond,
-      hfCacheDir: config.sources.huggingface.cacheDir,
+      hfCacheDir: huggingface.cacheDir,
       modelsDir: config.data.modelsDir,
       dataDir: folder.path,
     },

@@ -14,6 +14,7 @@ import { followFigures, followLimits } from './followers.ts';
 import { InstalledModelRepository } from './installed-model.repository.ts';
 import { sourceOf, type Sources } from './model-lookup.ts';
 import { ModelStore, type ModelStoreOptions } from './model-store.ts';
+import type { OllamaStore } from './ollama-store.ts';
 import { PartDigestRepository } from './part-digest.repository.ts';
 import { downloadQueue, enqueueTask } from './queue.ts';
 import type { RepairDeps } from './repair-model.ts';
@@ -68,6 +69,7 @@ export type DownloadsDeps = {
   scanners?: readonly FileScanner[];
   userAgent?: string;
   bytes?: ByteSource;
+  ollama: OllamaStore;
 };
 
 export type DownloadsRoom = {
@@ -102,7 +104,7 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   const files = new TaskFiles({ transfer, scans, logger });
   const digests = new PartDigests(new PartDigestRepository(em), logger);
   const models = createStore(deps, { repository, installed, budget, scans, digests, layoutOf, bootId: transfer.bootId, getTask: (id) => downloads.get(id) });
-  const common = { repository, installed, catalog: deps.catalog, sources: deps.sources, budget, board, events, clock, layoutOf, removePartsOf: parts.removeOf };
+  const common = { repository, installed, catalog: deps.catalog, sources: deps.sources, ollama: deps.ollama, budget, board, events, clock, layoutOf, removePartsOf: parts.removeOf };
   const retries = new RetrySchedule({
     clock,
     onDue: (taskId) => bringBack(taskId, repository, jobs),
@@ -167,7 +169,8 @@ function createLayouts({ sources, config }: DownloadsDeps): LayoutOf {
 /** What all tasks together have on the disk, or will have. */
 function createParts(repository: DownloadRepository, layoutOf: LayoutOf) {
   const placesOf = (task: TaskRow, files: readonly FileRow[]): PromisedFile[] => {
-    if (typeof task.revision !== 'string') return [];
+    // What an Ollama server fetches lies in its own store.
+    if (typeof task.revision !== 'string' || task.target === 'ollama') return [];
     const layout = layoutOf({ modelId: task.modelId, requestedRevision: task.requestedRevision ?? null }, task.revision);
     return files.map((file) => ({ taskId: task.id, isActive: workingStatuses.includes(task.status), place: layout.place(blobKeyOf(file)), sizeBytes: file.sizeBytes }));
   };

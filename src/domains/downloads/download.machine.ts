@@ -18,7 +18,8 @@ export const downloadMachine = defineMachine<DownloadStatus>('download', {
   queued: ['running', 'retrying', 'paused', 'cancelled', 'failed', 'completed'],
   running: ['queued', 'verifying', 'retrying', 'paused', 'cancelled', 'failed', 'completed'],
   retrying: ['queued', 'running', 'paused', 'cancelled', 'failed'],
-  verifying: ['queued', 'running', 'scanning', 'retrying', 'paused', 'cancelled', 'failed'],
+  // Straight to `completed` from what an Ollama server has fetched into its own store: nobody else looks into that.
+  verifying: ['queued', 'running', 'scanning', 'completed', 'retrying', 'paused', 'cancelled', 'failed'],
   scanning: ['queued', 'completed', 'retrying', 'paused', 'cancelled', 'failed'],
   paused: ['queued', 'cancelled'],
   completed: [],

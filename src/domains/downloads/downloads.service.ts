@@ -7,6 +7,7 @@ import type { Principal } from '../../shared/principal.ts';
 import { downloadMachine, type DownloadStatus, isUnfinished } from './download.machine.ts';
 import type { DownloadRepository, TaskRow, TaskWithFiles } from './download.repository.ts';
 import type { FiguresBoard } from './figures-board.ts';
+import { ollamaNameOf } from './run-ollama-pull.ts';
 import type { RetrySchedule } from './retry-schedule.ts';
 import { startDownload, type StartOptions } from './start-download.ts';
 import { downloadQueue, enqueueTask } from './queue.ts';
@@ -83,8 +84,9 @@ export class DownloadsService implements Downloads {
   async prioritize(id: string, change: DownloadChange, signal: AbortSignal): Promise<DownloadTaskView> {
     assertChange(change);
     const { repository, jobs, events } = this.#options;
-    const { status, priority } = await this.#row(id);
+    const { status, priority, target } = await this.#row(id);
     if (!isUnfinished(status)) throw invalidState(status, downloadMachine.states.filter(isUnfinished));
+    if (target === 'ollama' && typeof change.maxBytesPerSecond === 'number') throw validationFailed([{ field: 'max_bytes_per_second', message: 'Ollama pulls as fast as it can' }]);
     signal.throwIfAborted();
     await repository.change(id, change);
     const row = await this.#row(id);
@@ -112,7 +114,7 @@ export class DownloadsService implements Downloads {
   }
 
   async remove(id: string, { deleteFiles }: { deleteFiles: boolean }, signal: AbortSignal): Promise<DownloadTaskView> {
-    const { repository, models, removePartsOf } = this.#options;
+    const { repository, models, ollama, removePartsOf } = this.#options;
     const row = await this.#row(id);
     if (isUnfinished(row.status)) throw invalidState(row.status, ['completed', 'failed', 'cancelled']);
     const view = await this.get(id);
@@ -120,6 +122,7 @@ export class DownloadsService implements Downloads {
       const installed = await models.find(row.installedModelId);
       if (installed) await models.delete(installed.id, signal);
     }
+    if (deleteFiles && row.target === 'ollama' && row.status === 'completed') await ollama.remove(ollamaNameOf(ollama, row), signal);
     await removePartsOf(row);
     await repository.remove(row);
     return view;

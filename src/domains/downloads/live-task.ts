@@ -62,7 +62,7 @@ export class LiveTask {
     if (file) file.status = 'verifying';
   }
 
-  complete(path: string, sha256: string): void {
+  complete(path: string, sha256: string | null): void {
     const file = this.#files.get(path);
     if (file) Object.assign(file, { downloadedBytes: file.sizeBytes, status: 'completed', sha256 });
   }

@@ -9,7 +9,10 @@ import { hasRole, type Principal } from '../../shared/principal.ts';
 import type { DownloadRepository, NewTask } from './download.repository.ts';
 import type { InstalledModelRepository, InstalledRow } from './installed-model.repository.ts';
 import { lookUpModel, sourceOf, type Sources } from './model-lookup.ts';
-import { type DownloadPlan, filesKeyOf, hashOf, patternFaults, planDownload } from './planning/plan-download.ts';
+import type { OllamaStore } from './ollama-store.ts';
+import { type DownloadPlan, filesKeyOf, hashOf, patternFaults } from './planning/plan-download.ts';
+import { planForTarget, targetFaults } from './planning/plan-for-target.ts';
+import { ollamaNameOf } from './run-ollama-pull.ts';
 import type { DiskBudget } from './storage/disk-budget.ts';
 import { areFilesThere } from './storage/model-files.ts';
 import type { ModelLayout } from './storage/model-layout.ts';
@@ -21,6 +24,7 @@ export type StartOptions = {
   catalog: Catalog;
   sources: Sources;
   budget: DiskBudget;
+  ollama: OllamaStore;
   clock: Clock;
   layoutOf: (task: { modelId: string; requestedRevision: string | null }, revision: string) => ModelLayout;
 };
@@ -52,6 +56,10 @@ export async function startDownload(input: StartDownload, principal: Principal, 
   const planned = { ...common, plan, filesKey, variant: plan.variant, error: null, retryAt: null };
   const same = await repository.findUnfinished(request.requestKey, filesKey);
   if (same && !claim) return { id: same.id, created: false };
+  if (input.target === 'ollama') {
+    const isThere = !same && (await isInOllama(request, plan, options, signal));
+    return await repository.create({ ...planned, status: isThere ? 'completed' : 'queued', installedModelId: null }, claim);
+  }
   const present = await findInstalled(await installed.findByModels([request.modelId]), plan);
   if (present && !same) {
     await installed.touch(present.id, clock.now());
@@ -101,12 +109,11 @@ const priorityMax = 100;
 const textMax = 200;
 
 function inputFaults(input: StartDownload, ref: ModelRef): FieldFault[] {
-  const { include = null, exclude = null, variant, revision, priority, maxBytesPerSecond, idempotencyKey, target } = input;
-  const faults: FieldFault[] = [...patternFaults('include', include), ...patternFaults('exclude', exclude)];
+  const { include = null, exclude = null, variant, revision, priority, maxBytesPerSecond, idempotencyKey } = input;
+  const faults: FieldFault[] = [...patternFaults('include', include), ...patternFaults('exclude', exclude), ...targetFaults({ ...input, revision: revision ?? ref.revision }, ref)];
   const check = (isFine: boolean, field: string, message: string): void => {
     if (!isFine) faults.push({ field, message });
   };
-  check(target === 'local', 'target', 'the Ollama server as a target is not supported yet; use local');
   check(Number.isInteger(priority) && Math.abs(priority) <= priorityMax, 'priority', `must be a whole number from -${priorityMax} to ${priorityMax}`);
   check(maxBytesPerSecond === undefined || (Number.isSafeInteger(maxBytesPerSecond) && maxBytesPerSecond > 0), 'max_bytes_per_second', 'must be a whole number above 0');
   check(variant === undefined || isText(variant), 'variant', `must have 1 to ${textMax} characters`);
@@ -137,7 +144,7 @@ async function lookUp(request: Request, options: StartOptions, signal: AbortSign
     return { plan: null, error: toStoredError(error, 'SOURCE_UNAVAILABLE', error.message), retryAt };
   }
   const { variant = null, include = null, exclude = null, override } = request.input;
-  const plan = planDownload(detail, { variant, include, exclude, override });
+  const plan = planForTarget(detail, { variant, include, exclude, override }, { target: request.input.target, ref: request.ref });
   if (detail.gated === true) await assertAccess(request, plan, options, { own, limit, signal });
   return { plan };
 }
@@ -154,6 +161,12 @@ async function assertAccess(request: Request, plan: DownloadPlan, { sources }: S
     if (signals.limit.aborted || isAppError(error, 'TIMEOUT', ...forTheMoment)) return;
     throw error;
   }
+}
+
+/** Only manifests of Ollama's own registry have digests to compare; the rest is pulled again, which is quick when it is there. */
+async function isInOllama({ modelId, ref }: Request, plan: DownloadPlan, { ollama }: StartOptions, signal: AbortSignal): Promise<boolean> {
+  const digest = await ollama.digestOf(ollamaNameOf(ollama, { modelId, quantization: plan.quantization }), signal);
+  return ref.source === 'ollama' && digest === plan.revision;
 }
 
 /** One installed model that has every file of the plan, on the disk and not only in its row. */

@@ -1,9 +1,7 @@
-import { StopReason, stopCauseOf } from '../../shared/abort.ts';
+import { StopReason } from '../../shared/abort.ts';
 import type { Catalog } from '../catalog/catalog.ts';
 import { parseModelRef } from '../catalog/model-ref.ts';
-import type { ModelDetail } from '../catalog/types.ts';
 import type { Clock } from '../../shared/clock.ts';
-import { AppError, isAppError, toStoredError } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { JobHandler } from '../../shared/job-queue.ts';
 import type { Logger } from '../../shared/logger.ts';
@@ -12,14 +10,18 @@ import type { DownloadRepository, FileRow, TaskRow } from './download.repository
 import type { ScanReport } from './file-scanner.ts';
 import type { FiguresBoard } from './figures-board.ts';
 import type { InstalledModelRepository } from './installed-model.repository.ts';
-import { LiveTask } from './live-task.ts';
-import { lookUpModel, sourceOf, type Sources } from './model-lookup.ts';
-import { PhaseTracker } from './phase-tracker.ts';
-import { filesKeyOf, planDownload } from './planning/plan-download.ts';
+import { lookUpInTime, sourceOf, type Sources } from './model-lookup.ts';
+import type { OllamaStore } from './ollama-store.ts';
+import { openLiveTask } from './open-live-task.ts';
+import { type Phase, PhaseTracker } from './phase-tracker.ts';
+import { filesKeyOf } from './planning/plan-download.ts';
+import { planForTarget } from './planning/plan-for-target.ts';
 import { runPool } from './pool.ts';
+import { runOllamaPull } from './run-ollama-pull.ts';
 import type { DiskBudget } from './storage/disk-budget.ts';
 import type { ModelLayout } from './storage/model-layout.ts';
 import type { DigestedFile } from './storage/part-digests.ts';
+import { TaskEndings } from './task-endings.ts';
 import { blobKeyOf, type TaskContext, type TaskFiles } from './task-files.ts';
 import { TokenBucket } from './transfer/token-bucket.ts';
 import type { InstalledFile } from './types.ts';
@@ -31,6 +33,7 @@ export type TaskRunnerOptions = {
   sources: Sources;
   files: TaskFiles;
   budget: DiskBudget;
+  ollama: OllamaStore;
   board: FiguresBoard;
   events: EventBus;
   clock: Clock;
@@ -56,24 +59,16 @@ type Run = {
 
 /** Small files beside a large one: its connections fill the line, theirs wait for answers. */
 const filesAtOnce = 3;
-const planTimeoutMs = 60_000;
-/** After an outage: soon at first, then as often as is polite. */
-const retryMinMs = 5_000;
-const retryMaxMs = 30_000;
-/** Runs of one job that end in a fault of ours, before the task counts as failed. */
-const faultsMax = 3;
-const retryCodes = ['NETWORK_FAILED', 'SOURCE_UNAVAILABLE', 'RATE_LIMITED', 'TIMEOUT', 'OVERLOADED', 'INSUFFICIENT_STORAGE', 'RUNTIME_UNAVAILABLE'] as const;
-
 /** Carries out one task from its row: whatever an earlier run, process or boot has left of it, it goes on from there. */
 export class TaskRunner {
   readonly #options: TaskRunnerOptions;
   readonly #runs = new Map<string, Run>();
-  /** Outages in a row that brought no byte. */
-  readonly #outages = new Map<string, number>();
+  readonly #endings: TaskEndings;
   #isStopping = false;
 
   constructor(options: TaskRunnerOptions) {
     this.#options = options;
+    this.#endings = new TaskEndings(options);
   }
 
   /** Idempotent: runs only what its row says is to be run. */
@@ -135,9 +130,9 @@ export class TaskRunner {
     if ((await repository.move(taskId, 'running', { from: ['queued'], patch })) === null) return;
     try {
       await this.#work(task, signal);
-      this.#outages.delete(taskId);
+      this.#endings.succeeded(taskId);
     } catch (error) {
-      await this.#end(task, error, { attempt, signal });
+      await this.#endings.failed(task, error, { attempt, signal });
     }
   }
 
@@ -147,8 +142,38 @@ export class TaskRunner {
   }
 
   async #work(given: TaskRow, signal: AbortSignal): Promise<void> {
-    const { repository, files: steps, installed, clock } = this.#options;
     const { task, files } = await this.#planned(given, signal);
+    if (task.target === 'ollama') await this.#pull(task, files, signal);
+    else await this.#fetch(task, files, signal);
+  }
+
+  /** By the Ollama server itself, whose store nobody else looks into. */
+  async #pull(task: TaskRow, files: readonly FileRow[], signal: AbortSignal): Promise<void> {
+    const { repository, clock, ollama, board } = this.#options;
+    const live = openLiveTask(this.#options, task.id, files);
+    const phases = this.#phasesOf(task);
+    try {
+      await runOllamaPull({ task, files, live, onPhase: (phase) => this.#enter(phase, task, phases) }, ollama, AbortSignal.any([signal, phases.lost]));
+      await phases.settle('verifying');
+      await live.close();
+      await step(repository.move(task.id, 'completed', { patch: { downloadedBytes: task.totalBytes ?? 0, finishedAt: clock.now(), error: null } }));
+    } finally {
+      await live.close();
+      board.delete(task.id);
+    }
+  }
+
+  #phasesOf({ id }: TaskRow): PhaseTracker {
+    return new PhaseTracker((to) => this.#options.repository.move(id, to, { from: ['running', 'verifying'] }));
+  }
+
+  #enter(phase: Phase, { id }: TaskRow, phases: PhaseTracker): void {
+    if (phase === 'running') this.#endings.succeeded(id);
+    phases.enter(phase);
+  }
+
+  async #fetch(task: TaskRow, files: readonly FileRow[], signal: AbortSignal): Promise<void> {
+    const { repository, files: steps, installed, clock } = this.#options;
     const context = await this.#open(task, files, signal);
     const { live, layout, phases } = context;
     try {
@@ -179,7 +204,8 @@ export class TaskRunner {
     if (typeof task.revision !== 'string') {
       const model = { modelId: task.modelId, requestedRevision: task.requestedRevision ?? null };
       const detail = await lookUpInTime(catalog, model, signal);
-      const plan = planDownload(detail, { variant: task.variant ?? null, include: task.include ?? null, exclude: task.exclude ?? null, override: task.override });
+      const selection = { variant: task.variant ?? null, include: task.include ?? null, exclude: task.exclude ?? null, override: task.override };
+      const plan = planForTarget(detail, selection, { target: task.target, ref: parseModelRef(task.modelId) });
       await repository.savePlan(task.id, plan, filesKeyOf(task.modelId, plan, task.target));
     }
     const row = await repository.find(task.id);
@@ -189,7 +215,7 @@ export class TaskRunner {
   }
 
   async #open(task: TaskRow, files: readonly FileRow[], signal: AbortSignal): Promise<TaskContext & { phases: PhaseTracker; variantKey: string }> {
-    const { repository, sources, board, events, clock, logger, limit, layoutOf, budget } = this.#options;
+    const { repository, sources, limit, layoutOf, budget } = this.#options;
     const run = this.#runs.get(task.id);
     const own = run?.limit;
     // Changes are heard from before the row was read, and are never older than it.
@@ -201,22 +227,8 @@ export class TaskRunner {
     const source = sourceOf(sources, parsed);
     await budget.assertRoomToRun(task.id, layout.root, files.map((file) => ({ place: layout.place(blobKeyOf(file)), sizeBytes: file.sizeBytes })));
     signal.throwIfAborted();
-    const live = new LiveTask({
-      files,
-      clock,
-      publish: (progress) => {
-        board.set(task.id, progress);
-        events.publish('download.progress', task.id, { taskId: task.id, progress });
-      },
-      save: async (figures) => {
-        try {
-          await repository.saveFigures(task.id, figures);
-        } catch (error) {
-          logger.warn({ taskId: task.id, error }, 'the figures of a download could not be stored; it goes on');
-        }
-      },
-    });
-    const phases = new PhaseTracker((to) => repository.move(task.id, to, { from: ['running', 'verifying'] }));
+    const live = openLiveTask(this.#options, task.id, files);
+    const phases = this.#phasesOf(task);
     return {
       task,
       ref: { ...parsed, revision: parsed.revision ?? requested },
@@ -226,57 +238,11 @@ export class TaskRunner {
       source,
       live,
       limits: own ? [limit, own] : [limit],
-      onPhase: (phase) => {
-        if (phase === 'running') this.#outages.delete(task.id);
-        phases.enter(phase);
-      },
+      onPhase: (phase) => this.#enter(phase, task, phases),
       onScanned: (path, report) => repository.saveScan(task.id, path, report),
       phases,
       variantKey: task.variantKey ?? '',
     };
-  }
-
-  async #end(task: TaskRow, error: unknown, { attempt, signal }: { attempt: number; signal: AbortSignal }): Promise<void> {
-    const { repository, clock, logger, removePartsOf } = this.#options;
-    const cause = stopCauseOf(signal.aborted ? signal.reason : error);
-    if (cause !== undefined) {
-      logger.debug({ taskId: task.id, cause }, 'a download was stopped');
-      if (cause === 'cancelled') await removePartsOf(task);
-      if (cause !== 'shutdown') return;
-      await repository.move(task.id, 'queued', { from: activeStatuses, reason: 'the service ends' });
-      throw new StopReason('shutdown');
-    }
-    if (isAppError(error, ...retryCodes)) { await this.#waitForBetter(task, error); return; }
-    if (!isAppError(error)) {
-      // Most likely the database, which the queue outwaits; the row says what is left to do.
-      if (attempt < faultsMax) throw error;
-      logger.error({ taskId: task.id, error }, 'a download failed by a fault of ours');
-    }
-    const stored = toStoredError(error, 'INTERNAL', 'The download failed by a fault of this service; its log says more.');
-    await repository.move(task.id, 'failed', { patch: { error: stored, finishedAt: clock.now() }, reason: stored.code });
-    logger.warn({ taskId: task.id, modelId: task.modelId, code: stored.code, internal: isAppError(error) ? error.internal : undefined }, 'a download failed');
-  }
-
-  async #waitForBetter(task: TaskRow, error: AppError): Promise<void> {
-    const { repository, clock, logger } = this.#options;
-    const outages = (this.#outages.get(task.id) ?? 0) + 1;
-    this.#outages.set(task.id, outages);
-    const waitMs = Math.max((error.retryAfterSeconds ?? 0) * 1000, isAppError(error, 'INSUFFICIENT_STORAGE') ? retryMaxMs : Math.min(retryMaxMs, retryMinMs * 2 ** Math.min(8, outages - 1)));
-    const retryAt = new Date(clock.now().getTime() + waitMs);
-    const stored = toStoredError(error, 'NETWORK_FAILED', error.message);
-    const left = await repository.move(task.id, 'retrying', { patch: { error: stored, retryAt }, reason: stored.code });
-    logger.info({ taskId: task.id, modelId: task.modelId, code: error.code, internal: error.internal, waitMs }, 'a download waits and goes on by itself');
-    if (left !== null) this.#options.onRetryAt(task.id, retryAt);
-  }
-}
-
-async function lookUpInTime(catalog: Catalog, model: { modelId: string; requestedRevision: string | null }, signal: AbortSignal): Promise<ModelDetail> {
-  const limit = AbortSignal.timeout(planTimeoutMs);
-  try {
-    return await lookUpModel(catalog, model, AbortSignal.any([signal, limit]));
-  } catch (error) {
-    if (signal.aborted || !limit.aborted) throw error;
-    throw new AppError('TIMEOUT', 'The source did not answer in time.', { cause: error });
   }
 }
 

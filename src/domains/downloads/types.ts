@@ -130,7 +130,7 @@ export type Downloads = {
    * 201 on the REST side when `created`; the same model, revision and files again while one is unfinished answers
    * that task with `created: false`. All installed already: a `completed` task. Throws MODEL_NOT_FOUND,
    * MODEL_GATED, UNSAFE_FILE, UNSUPPORTED_MODEL, INSUFFICIENT_STORAGE, IDEMPOTENCY_CONFLICT, VALIDATION_FAILED,
-   * FORBIDDEN (override without ADMIN).
+   * FORBIDDEN (override without ADMIN), RUNTIME_UNAVAILABLE (the Ollama server that is the target).
    */
   start(input: StartDownload, principal: Principal, signal: AbortSignal): Promise<{ task: DownloadTaskView; created: boolean }>;
   /** Throws DOWNLOAD_NOT_FOUND, INVALID_STATE (details: status, allowed). Pausing a paused task answers it. */

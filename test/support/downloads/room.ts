@@ -5,6 +5,7 @@ import { createHuggingFaceSource } from '../../../src/domains/catalog/sources/hu
 import { createDownloads, type DownloadsConfig, type DownloadsDeps, type DownloadsRoom } from '../../../src/domains/downloads/create-downloads.ts';
 import type { DownloadStatus } from '../../../src/domains/downloads/download.machine.ts';
 import type { DownloadTaskView, StartDownload } from '../../../src/domains/downloads/types.ts';
+import { createOllamaStore } from '../../../src/domains/downloads/transfer/ollama-pull.ts';
 import { createCache } from '../../../src/infrastructure/cache/bento-cache.ts';
 import { createOutgoingHttp } from '../../../src/infrastructure/http/outgoing-http.ts';
 import { PgBossQueue } from '../../../src/infrastructure/jobs/pg-boss-queue.ts';
@@ -86,7 +87,9 @@ export async function openRoom(options: RoomOptions): Promise<TestRoom> {
     transfer: { ...quickSettings, partBytes: MiB, connections: 4 },
     ...options.config,
   };
-  const room = createDownloads({ em: orm.em, catalog, sources, jobs, events, clock: systemClock, logger, config, isModelInUse: () => Promise.resolve(false), soleWorker: true, ...options.deps });
+  // A port that nobody listens on.
+  const ollama = createOllamaStore({ host: 'http://127.0.0.1:9', fetch, registryEndpoint: 'https://registry.ollama.ai', hubEndpoint: endpoint });
+  const room = createDownloads({ em: orm.em, ollama, catalog, sources, jobs, events, clock: systemClock, logger, config, isModelInUse: () => Promise.resolve(false), soleWorker: true, ...options.deps });
   await jobs.start();
   await room.start();
   return {
