@@ -7,7 +7,9 @@ import type { Principal } from '../../shared/principal.ts';
 import type { GraphqlContext, GraphqlServices } from './context.ts';
 import { toWireError, toWireResult, type ErrorScope } from './errors.ts';
 import { defaultLimits, useCostLimit, useDocumentLimits, type GraphqlLimits } from './limits.ts';
+import { useProjection } from './projection.ts';
 import { isStream, mapStream, useCallerSignal, useStreamErrors, useWireErrors } from './plugins.ts';
+import { tokenProjection } from './schema/chat/message.ts';
 import { buildSchema } from './schema/schema.ts';
 
 /** Who runs an operation, and until when. */
@@ -50,6 +52,7 @@ function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchem
       useDocumentLimits(applied),
       useCostLimit(applied.complexityMax),
       useCallerSignal(),
+      useProjection(tokenProjection),
       useStreamErrors(scopeOf),
       // The server context is what handleHttp passes below.
       useWireErrors((serverContext) => ({ ...scopeOf(serverContext as ServerContext), isHttp: true })),

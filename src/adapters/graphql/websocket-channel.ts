@@ -19,6 +19,8 @@ const closeCodes = { tooManyMessages: 4429, tooSlow: 1013, internal: 4500 } as c
 const pingEveryMs = 20_000;
 /** How long a client that is told to go may take. */
 const closeGraceMs = 1_000;
+/** What may wait for the client unread without holding up who sends. */
+const unreadCharsMax = 16 * 1024;
 /** Messages of the client whose answers have not been sent yet, above the operations that may run. */
 const messagesInHandMax = 256;
 
@@ -53,7 +55,7 @@ export class SocketChannel {
     const closed = protocol.opened(
       {
         protocol: this.#socket.protocol,
-        send: (text) => this.#send(text),
+        send: (text) => this.send(text),
         close: (code, reason) => this.close(code ?? closeCodes.internal, reason ?? ''),
         onMessage: (handler) => this.#socket.on('message', (data) => void this.#receive(data, handler)),
       },
@@ -93,9 +95,15 @@ export class SocketChannel {
     return undefined;
   }
 
-  /** Resolves when the bytes have left this process, so that a stream is pulled no faster than its reader reads. */
-  async #send(text: string): Promise<void> {
-    if (this.#socket.readyState !== this.#socket.OPEN) return;
+  /** Nothing while the client reads along; else resolves when it has, so that a stream is pulled no faster than its reader reads. */
+  send(text: string): Promise<void> | undefined {
+    if (this.#socket.readyState !== this.#socket.OPEN) return undefined;
+    if (this.#socket.bufferedAmount + text.length > unreadCharsMax) return this.#sendInTime(text);
+    this.#socket.send(text);
+    return undefined;
+  }
+
+  async #sendInTime(text: string): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => this.close(closeCodes.tooSlow, 'too slow: come back and resume from your last position'), this.#stalledMsMax);
     const done = (): void => resolve(undefined);

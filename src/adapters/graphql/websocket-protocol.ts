@@ -7,14 +7,15 @@ import { AppError } from '../../shared/errors.ts';
 import { bearerKey } from '../http/credential.ts';
 import type { Caller } from './create-graphql.ts';
 import { toWireError } from './errors.ts';
-import { isStream, mapStream } from './plugins.ts';
+import { isStream } from './plugins.ts';
+import { toJson } from './projection.ts';
 import type { GraphqlSocketLimits, GraphqlSocketOptions } from './websocket.ts';
 import type { SocketExtra } from './websocket-channel.ts';
 
 type SocketContext = Context<Record<string, unknown>, SocketExtra>;
 type Enveloped = ReturnType<GraphqlSocketOptions['graphql']['yoga']['getEnveloped']>;
 /** What `onSubscribe` prepares and `execute`, `subscribe` and `onOperation` use. */
-type Prepared = ExecutionArgs & { rootValue: { enveloped: Enveloped; operation: AbortController; caller: Caller } };
+type Prepared = ExecutionArgs & { rootValue: { enveloped: Enveloped; operation: AbortController; caller: Caller; send: (result: ExecutionResult) => Promise<void> | undefined } };
 
 const forbidden = 4403;
 
@@ -46,7 +47,7 @@ class Protocol {
     return true;
   }
 
-  async prepare(context: SocketContext, payload: SubscribePayload): Promise<Prepared | readonly GraphQLError[]> {
+  async prepare(context: SocketContext, id: string, payload: SubscribePayload): Promise<Prepared | readonly GraphQLError[]> {
     const { extra } = context;
     const operation = new AbortController();
     const signal = AbortSignal.any([extra.channel.signal, operation.signal]);
@@ -64,7 +65,7 @@ class Protocol {
         document,
         operationName: payload.operationName,
         variableValues: payload.variables,
-        rootValue: { enveloped, operation, caller },
+        rootValue: { enveloped, operation, caller, send: (result) => extra.channel.send(`{"id":${JSON.stringify(id)},"type":"next","payload":${toJson(result)}}`) },
       };
     } catch (error) {
       // Limits throw out of `parse` and `validate`; uncaught they would cost the client its whole socket.
@@ -84,31 +85,45 @@ class Protocol {
   }
 
   async run(args: Prepared, kind: 'execute' | 'subscribe'): Promise<AsyncIterableIterator<ExecutionResult> | ExecutionResult> {
-    const { enveloped, operation, caller } = args.rootValue;
+    const { enveloped, operation, caller, send } = args.rootValue;
     const finish = (result: ExecutionResult): ExecutionResult => (result.errors ? { ...result, errors: this.#wire(result.errors, caller) } : result);
     try {
       // Our resolvers know no root value; the prepared things stay behind.
       const { rootValue: _prepared, ...rest } = args;
       const result: unknown = await enveloped[kind](rest);
       if (!isStream<ExecutionResult>(result)) return finish(result as ExecutionResult);
-      return endingWith(mapStream(result, finish), () => operation.abort(new StopReason('caller_gone')));
+      return sending(result, (event) => send(finish(event)), () => operation.abort(new StopReason('caller_gone')));
     } catch (error) {
       return { errors: this.#wire([error], caller) };
     }
   }
 }
 
-/** A client's `complete` comes as `return()`: the operation's signal ends what waits inside. */
-function endingWith(stream: AsyncIterableIterator<ExecutionResult>, onEnd: () => void): AsyncIterableIterator<ExecutionResult> {
-  const ending: AsyncIterableIterator<ExecutionResult> = {
-    [Symbol.asyncIterator]: () => ending,
-    next: () => stream.next(),
+/**
+ * Sends the results by itself, because the protocol's own way looks at each message again: to the protocol the stream
+ * is an empty one that ends when all are sent. A client's `complete` comes as `return()`: the operation's signal ends
+ * what waits inside.
+ */
+function sending(stream: AsyncIterable<ExecutionResult>, send: (result: ExecutionResult) => Promise<void> | undefined, onEnd: () => void): AsyncIterableIterator<ExecutionResult> {
+  const source = stream[Symbol.asyncIterator]();
+  let isWanted = true;
+  const silent: AsyncIterableIterator<ExecutionResult> = {
+    [Symbol.asyncIterator]: () => silent,
+    async next() {
+      for (let event = await source.next(); event.done !== true && isWanted; event = await source.next()) {
+        const room = send(event.value);
+        if (room) await room;
+      }
+      return { done: true, value: undefined };
+    },
     async return() {
+      isWanted = false;
       onEnd();
-      return (await stream.return?.()) ?? { done: true, value: undefined };
+      await source.return?.();
+      return { done: true, value: undefined };
     },
   };
-  return ending;
+  return silent;
 }
 
 /** The protocol's server side with our authentication, limits and errors, shared by all sockets. */
@@ -117,7 +132,7 @@ export function createProtocol(options: GraphqlSocketOptions & { limits: Graphql
   return makeServer<Record<string, unknown>, SocketExtra>({
     connectionInitWaitTimeout: options.limits.initMsMax,
     onConnect: (context) => protocol.connect(context),
-    onSubscribe: (context, _id, payload) => protocol.prepare(context, payload),
+    onSubscribe: (context, id, payload) => protocol.prepare(context, id, payload),
     // `prepare` made these arguments; the library's type knows only the common part.
     execute: (args) => protocol.run(args as Prepared, 'execute') as Promise<ExecutionResult>,
     subscribe: (args) => protocol.run(args as Prepared, 'subscribe'),

@@ -2,7 +2,7 @@ import { abortable } from '../../shared/async.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { Principal } from '../../shared/principal.ts';
-import type { StreamEnd, StreamEntry, TokenStream } from '../../shared/token-stream.ts';
+import type { StreamEnd, StreamEntry, StreamPiece, TokenStream } from '../../shared/token-stream.ts';
 import type { ChatMessage } from './chat.entity.ts';
 import { knownShape, parseAfter } from './chat.input.ts';
 import { watchEnd } from './ended-elsewhere.ts';
@@ -59,13 +59,18 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     const { id, deploymentId } = answer;
     yield { type: 'start', messageId: id, deploymentId, index: position };
     while (isLive(signal)) {
-      for await (const entry of this.#entries(answer, position, signal)) {
-        if (entry.type === 'end') {
-          yield toEnd(id, deploymentId, entry);
-          return;
+      const live = await this.#open(answer, position, signal);
+      try {
+        for await (const entry of live?.entries ?? []) {
+          if (entry.type === 'end') {
+            yield toEnd(id, deploymentId, entry);
+            return;
+          }
+          position = entry.index;
+          yield tokenEventOf(entry, answer);
         }
-        position = entry.index;
-        yield { type: 'token', messageId: id, deploymentId, index: position, text: entry.text };
+      } finally {
+        live?.close();
       }
       // The reader has gone, or the stream was forgotten meanwhile: then the stored text has the rest.
       const row = isLive(signal) ? await this.#deps.messages.findWithPieces(id, principal.owner) : null;
@@ -117,21 +122,14 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     }
   }
 
-  /** What the live stream has, which holds it from its first piece or will as soon as there is one. */
-  async *#entries(answer: ChatMessage, after: number, signal: AbortSignal): AsyncGenerator<StreamEntry, void, undefined> {
+  /** What the live stream has, which holds it from its first piece or will as soon as there is one. Its user closes it. */
+  async #open(answer: ChatMessage, after: number, signal: AbortSignal): Promise<{ entries: AsyncIterable<StreamEntry>; close: () => void } | null> {
     const { generations, tokenStream } = this.#deps;
-    if (generations.find(answer.id)) {
-      yield* tokenStream.read(answer.id, after, signal);
-      return;
-    }
+    if (generations.find(answer.id)) return { entries: tokenStream.read(answer.id, after, signal), close: () => undefined };
     const isMadeElsewhere = tokenStream.isShared && answer.status === 'streaming';
-    if (!isMadeElsewhere && !(await tokenStream.has(answer.id))) return;
+    if (!isMadeElsewhere && !(await tokenStream.has(answer.id))) return null;
     const end = watchEnd(this.#deps, answer, signal);
-    try {
-      yield* tokenStream.read(answer.id, after, end.signal);
-    } finally {
-      end.close();
-    }
+    return { entries: tokenStream.read(answer.id, after, end.signal), close: () => end.close() };
   }
 
   /** Asks whichever process makes it; false when nobody has done it within a moment. */
@@ -157,6 +155,17 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
 /** A call, because the compiler does not expect a signal to change its mind. */
 function isLive(signal: AbortSignal): boolean {
   return !signal.aborted;
+}
+
+const tokenEvents = new WeakMap<StreamEntry, ChatStreamEvent>();
+
+/** The same for all readers of the same entry, so that what they make of it can be shared as well. */
+function tokenEventOf(entry: StreamPiece, { id, deploymentId }: ChatMessage): ChatStreamEvent {
+  const known = tokenEvents.get(entry);
+  if (known) return known;
+  const event: ChatStreamEvent = { type: 'token', messageId: id, deploymentId, index: entry.index, text: entry.text };
+  tokenEvents.set(entry, event);
+  return event;
 }
 
 function* storedEvents(row: ChatMessage, after: number): Generator<ChatStreamEvent> {

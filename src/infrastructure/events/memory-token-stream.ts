@@ -1,7 +1,7 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/clock.ts';
-import type { StreamEnd, StreamEntry, TokenStream } from '../../shared/token-stream.ts';
+import type { StreamEnd, StreamEntry, StreamPiece, TokenStream } from '../../shared/token-stream.ts';
+import { MemoryStreamReader } from './memory-stream-reader.ts';
 
 export type MemoryTokenStreamOptions = {
   clock: Clock;
@@ -13,10 +13,15 @@ export type MemoryTokenStreamOptions = {
   bytesMax?: number;
 };
 
-type Stream = { pieces: string[]; bytes: number; outcome: StreamEnd['outcome'] | null; endedAtMs: number };
+type Stream = {
+  pieces: string[];
+  /** One object for all readers that are at the newest piece: what they make of it need be made once. */
+  newest: StreamPiece | null;
+  bytes: number;
+  outcome: StreamEnd['outcome'] | null;
+  endedAtMs: number;
+};
 
-/** A reader that catches up with a long answer lets everything else of this process have its turn after so many. */
-const entriesPerTurn = 16;
 /** Per piece, for the array's slot and the string's header. */
 const pieceOverheadBytes = 32;
 
@@ -30,8 +35,8 @@ export class MemoryTokenStream implements TokenStream {
   readonly #bytesMax: number;
   /** In order of last use: the one that was used longest ago comes first. */
   readonly #streams = new Map<string, Stream>();
-  /** Whoever waits for the next entry of a message, also of one that has none yet. */
-  readonly #waiters = new Map<string, Set<() => void>>();
+  /** Whoever reads a message, also one that has no entry yet. */
+  readonly #followers = new Map<string, Set<() => void>>();
   #bytes = 0;
   #sweeper: NodeJS.Timeout | undefined;
 
@@ -50,6 +55,7 @@ export class MemoryTokenStream implements TokenStream {
     const bytes = text.length * 2 + pieceOverheadBytes;
     this.#makeRoom(bytes);
     const index = stream.pieces.push(text) - 1;
+    stream.newest = { type: 'piece', index, text };
     stream.bytes += bytes;
     this.#bytes += bytes;
     this.#wake(messageId);
@@ -92,7 +98,7 @@ export class MemoryTokenStream implements TokenStream {
   }
 
   read(messageId: string, after: number, signal: AbortSignal): AsyncIterableIterator<StreamEntry> {
-    return new Reader(this, { messageId, after, signal });
+    return new MemoryStreamReader(this, { messageId, after, signal });
   }
 
   /** Forgets everything; readers that wait end with their signals. */
@@ -100,7 +106,7 @@ export class MemoryTokenStream implements TokenStream {
     clearTimeout(this.#sweeper);
     this.#streams.clear();
     this.#bytes = 0;
-    for (const messageId of [...this.#waiters.keys()]) this.#wake(messageId);
+    for (const messageId of [...this.#followers.keys()]) this.#wake(messageId);
   }
 
   /** The entry after `after`; `later` when it has not been written yet, `gone` when there is no stream. For readers. */
@@ -108,26 +114,27 @@ export class MemoryTokenStream implements TokenStream {
     const stream = this.#streams.get(messageId);
     if (!stream) return 'gone';
     if (stream.outcome) this.#markUsed(messageId, stream);
+    if (stream.newest?.index === after + 1) return stream.newest;
     const text = stream.pieces[after + 1];
     if (text !== undefined) return { type: 'piece', index: after + 1, text };
     return stream.outcome ? { type: 'end', index: stream.pieces.length - 1, outcome: stream.outcome } : 'later';
   }
 
-  /** Calls `wake` once, at the next change of the stream. For readers. */
-  waitFor(messageId: string, wake: () => void): () => void {
-    const waiters = this.#waiters.get(messageId) ?? new Set();
-    waiters.add(wake);
-    this.#waiters.set(messageId, waiters);
+  /** Calls `wake` at every change of the stream until the returned function is called. For readers. */
+  follow(messageId: string, wake: () => void): () => void {
+    const followers = this.#followers.get(messageId) ?? new Set();
+    followers.add(wake);
+    this.#followers.set(messageId, followers);
     return () => {
-      waiters.delete(wake);
-      if (waiters.size === 0 && this.#waiters.get(messageId) === waiters) this.#waiters.delete(messageId);
+      followers.delete(wake);
+      if (followers.size === 0 && this.#followers.get(messageId) === followers) this.#followers.delete(messageId);
     };
   }
 
   #open(messageId: string): Stream {
     this.#sweep();
     if (this.#streams.size >= this.#messagesMax && !this.#dropLeastUsed()) throw new AppError('OVERLOADED', 'Too many answers are being written at the same time.');
-    const stream: Stream = { pieces: [], bytes: 0, outcome: null, endedAtMs: 0 };
+    const stream: Stream = { pieces: [], newest: null, bytes: 0, outcome: null, endedAtMs: 0 };
     this.#streams.set(messageId, stream);
     return stream;
   }
@@ -160,10 +167,7 @@ export class MemoryTokenStream implements TokenStream {
   }
 
   #wake(messageId: string): void {
-    const waiters = this.#waiters.get(messageId);
-    if (!waiters) return;
-    this.#waiters.delete(messageId);
-    for (const wake of waiters) wake();
+    for (const wake of this.#followers.get(messageId) ?? []) wake();
   }
 
   #sweep(): void {
@@ -179,74 +183,5 @@ export class MemoryTokenStream implements TokenStream {
       this.#sweep();
       if ([...this.#streams.values()].some((stream) => stream.outcome)) this.#planSweep();
     }, this.#keepEndedMs).unref();
-  }
-}
-
-type ReaderOptions = { messageId: string; after: number; signal: AbortSignal };
-
-/** Holds a position and nothing else. */
-class Reader implements AsyncIterableIterator<StreamEntry> {
-  readonly #stream: MemoryTokenStream;
-  readonly #options: ReaderOptions;
-  readonly #endings = new Set<() => void>();
-  #position: number;
-  #seen = false;
-  #done = false;
-  #entriesInTurn = 0;
-
-  constructor(stream: MemoryTokenStream, options: ReaderOptions) {
-    this.#stream = stream;
-    this.#options = options;
-    this.#position = Math.max(-1, options.after);
-  }
-
-  async next(): Promise<IteratorResult<StreamEntry>> {
-    const { messageId, signal } = this.#options;
-    // Neither a stored entry nor a write that the system takes at once waits for anything.
-    if (this.#entriesInTurn >= entriesPerTurn) {
-      this.#entriesInTurn = 0;
-      await nextTurn();
-    }
-    while (!this.#done && !signal.aborted) {
-      const entry = this.#stream.peek(messageId, this.#position);
-      // One that was never seen may still begin; one that was seen has been forgotten meanwhile.
-      if (entry === 'gone' && this.#seen) break;
-      if (entry !== 'gone') this.#seen = true;
-      if (typeof entry === 'object') {
-        this.#position = entry.index;
-        this.#done = entry.type === 'end';
-        this.#entriesInTurn += 1;
-        return { done: false, value: entry };
-      }
-      await this.#change();
-    }
-    this.#done = true;
-    return { done: true, value: undefined };
-  }
-
-  return(): Promise<IteratorResult<StreamEntry>> {
-    this.#done = true;
-    for (const end of this.#endings) end();
-    return Promise.resolve({ done: true, value: undefined });
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async #change(): Promise<void> {
-    const { messageId, signal } = this.#options;
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    const wake = (): void => resolve(undefined);
-    const forget = this.#stream.waitFor(messageId, wake);
-    signal.addEventListener('abort', wake, { once: true });
-    this.#endings.add(wake);
-    try {
-      await promise;
-    } finally {
-      forget();
-      signal.removeEventListener('abort', wake);
-      this.#endings.delete(wake);
-    }
   }
 }

@@ -18,10 +18,10 @@ export class AnswerMeter {
     this.#sentAtMs ??= this.#clock.monotonicMs();
   }
 
-  pieceCame(): void {
+  piecesCame(count: number): void {
     this.#lastAtMs = this.#clock.monotonicMs();
     this.#firstAtMs ??= this.#lastAtMs;
-    this.#pieces += 1;
+    this.#pieces += count;
   }
 
   engineTold(usage: { promptTokens: number; completionTokens: number }): void {

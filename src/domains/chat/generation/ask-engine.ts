@@ -81,7 +81,7 @@ type AnswerState = { finish: 'stop' | 'length' | null; isDone: boolean };
 function take(event: CompletionEvent, state: AnswerState, { meter, writer }: AnswerSink): boolean {
   switch (event.type) {
     case 'text':
-      meter.pieceCame();
+      meter.piecesCame(event.pieces);
       return writer.write(event.text);
     case 'finish':
       state.finish = event.reason;

@@ -5,7 +5,7 @@ import { upstreamFault } from './upstream-faults.ts';
 
 /** What an engine said, in order. */
 export type CompletionEvent =
-  | { type: 'text'; text: string }
+  | { type: 'text'; text: string; /** Pieces of the engine's that it is made of. */ pieces: number }
   | { type: 'finish'; reason: 'stop' | 'length' }
   | { type: 'usage'; promptTokens: number; completionTokens: number }
   | { type: 'done' };
@@ -47,7 +47,7 @@ function createFeed(eventCharsMax: number): (text: string) => Fed {
       if (fed.fault) return;
       const read = toEvents(data);
       if (read instanceof Error) fed.fault = read;
-      else fed.events.push(...read);
+      else for (const event of read) addEvent(fed.events, event);
     },
     onError: ({ type }) => {
       if (type === 'max-buffer-size-exceeded') fed.fault ??= notACompletion(`an event of more than ${eventCharsMax} characters`);
@@ -60,6 +60,13 @@ function createFeed(eventCharsMax: number): (text: string) => Fed {
   };
 }
 
+/** What came together goes on together: each piece costs every reader a message. */
+export function addEvent(events: CompletionEvent[], event: CompletionEvent): void {
+  const last = events.at(-1);
+  if (event.type === 'text' && last?.type === 'text') events[events.length - 1] = { type: 'text', text: last.text + event.text, pieces: last.pieces + event.pieces };
+  else events.push(event);
+}
+
 /** What one event says; an error when it is not of such a stream. */
 export function toEvents(data: string): CompletionEvent[] | AppError {
   if (data.trim() === doneMarker) return [{ type: 'done' }];
@@ -69,7 +76,7 @@ export function toEvents(data: string): CompletionEvent[] | AppError {
   if (error !== undefined && error !== null) return upstreamFault(null, parsed.data);
   const events: CompletionEvent[] = [];
   const choice = choices?.[0];
-  if (choice?.delta?.content) events.push({ type: 'text', text: choice.delta.content });
+  if (choice?.delta?.content) events.push({ type: 'text', text: choice.delta.content, pieces: 1 });
   if (choice?.finish_reason) events.push({ type: 'finish', reason: choice.finish_reason === 'length' ? 'length' : 'stop' });
   if (usage) events.push({ type: 'usage', promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens });
   return events;

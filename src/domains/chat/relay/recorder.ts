@@ -1,7 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
 import { AppError } from '../../../shared/errors.ts';
-import { toEvents, type CompletionEvent } from '../generation/completion-stream.ts';
+import { addEvent, toEvents, type CompletionEvent } from '../generation/completion-stream.ts';
 import type { Recording } from './recording.ts';
 
 /** What reads an answer on its way; what it returns is passed on. */
@@ -18,10 +18,11 @@ const nothing = new Uint8Array();
 export function createStreamTap(recording: Recording, { wantsUsage, eventCharsMax }: { wantsUsage: boolean; eventCharsMax: number }): Tap {
   const decoder = new TextDecoder('utf-8');
   let out: string[] = [];
+  let said: CompletionEvent[] = [];
   let finishReason: 'stop' | 'length' = 'stop';
   let fault: AppError | null = null;
   const take = (event: CompletionEvent): void => {
-    if (event.type === 'text') recording.write(event.text);
+    if (event.type === 'text') recording.write(event.text, event.pieces);
     else if (event.type === 'usage') recording.meter.engineTold(event);
     else if (event.type === 'finish') finishReason = event.reason;
   };
@@ -33,7 +34,7 @@ export function createStreamTap(recording: Recording, { wantsUsage, eventCharsMa
         fault ??= events;
         return;
       }
-      for (const event of events) take(event);
+      for (const event of events) addEvent(said, event);
       const isUsageOnly = events.length === 1 && events[0]?.type === 'usage';
       if (wantsUsage || !isUsageOnly) out.push(`data: ${data.replaceAll('\n', '\ndata: ')}\n\n`);
     },
@@ -44,6 +45,8 @@ export function createStreamTap(recording: Recording, { wantsUsage, eventCharsMa
   return {
     push(chunk) {
       parser.feed(decoder.decode(chunk, { stream: true }));
+      for (const event of said) take(event);
+      said = [];
       if (fault) throw fault;
       const text = out.join('');
       out = [];
@@ -79,7 +82,7 @@ export function createWholeTap(recording: Recording, bytesMax: number): Tap {
       if (!parsed.success) throw new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.');
       const { choices, usage } = parsed.data;
       const text = choices[0]?.message?.content ?? '';
-      if (text !== '') recording.write(text);
+      if (text !== '') recording.write(text, 1);
       if (usage) recording.meter.engineTold({ promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens });
       if (choices[0]?.finish_reason === 'length') finishReason = 'length';
       return body;

@@ -68,8 +68,8 @@ export class Recording {
   }
 
   /** What is longer than an answer may be is not kept; the reader gets it all the same. */
-  write(text: string): void {
-    this.meter.pieceCame();
+  write(text: string, pieces: number): void {
+    this.meter.piecesCame(pieces);
     this.#writer.write(text);
   }
 

@@ -3,6 +3,7 @@ import { isId } from '../../../../shared/ids.ts';
 import { builder } from '../../builder.ts';
 import { connectionOf } from '../../connection.ts';
 import { principalOf } from '../../context.ts';
+import type { ProjectedField } from '../../projection.ts';
 import { Failure } from '../common.ts';
 import { Deployment } from '../deployments/deployment.ts';
 import { ChatStreamEventType, FinishReason, MessageRole, MessageStatus } from './enums.ts';
@@ -68,3 +69,23 @@ export const ChatStreamEvent = builder.objectRef<StreamEvent>('ChatStreamEvent')
     error: t.field({ type: Failure, nullable: true, description: 'Why it failed, for `END`.', resolve: (event) => (event.type === 'end' ? event.error : null) }),
   }),
 });
+
+type TokenEvent = Extract<StreamEvent, { type: 'token' }>;
+
+/** Nearly all events of a stream, read off as the fields above would be. */
+export const tokenProjection: ProjectedField = {
+  field: 'chatStream',
+  type: 'ChatStreamEvent',
+  accepts: (event) => (event as StreamEvent).type === 'token',
+  fields: {
+    type: () => 'TOKEN',
+    messageId: ({ messageId }: TokenEvent) => messageId,
+    deploymentId: ({ deploymentId }: TokenEvent) => deploymentId,
+    index: ({ index }: TokenEvent) => index,
+    text: ({ text }: TokenEvent) => text,
+    status: () => null,
+    usage: () => null,
+    finishReason: () => null,
+    error: () => null,
+  },
+};
