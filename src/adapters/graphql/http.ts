@@ -7,6 +7,7 @@ import type { OnRevoked } from '../http/key-watch.ts';
 import { responseSignal } from '../http/response-signal.ts';
 import type { Graphql } from './create-graphql.ts';
 import { toWireError } from './errors.ts';
+import { streamSubscription } from './event-stream.ts';
 import type { GraphiqlPage } from './graphiql.ts';
 import { watchStall } from './stall.ts';
 
@@ -25,13 +26,13 @@ function sendGraphqlError({ req, res, requestId, logger }: Exchange, error: AppE
   });
 }
 
-/** Everything that is refused before Yoga looks at the request; the body is read here, counted and in UTF-8. */
-async function acceptRequest({ req, url, principal, signal }: Exchange): Promise<void> {
+/** Everything that is refused before Yoga looks at the request; the body is read here, counted and in UTF-8. Null without one. */
+async function acceptRequest({ req, url, principal, signal }: Exchange): Promise<Record<string, unknown> | null> {
   if (hasCredentialInUrl(url)) {
     throw new AppError('VALIDATION_FAILED', 'A key is never taken from a URL.', { details: { fields: [{ field: 'query', message: 'holds a key' }] } });
   }
   if (principal === null) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
-  if (req.method !== 'POST') return;
+  if (req.method !== 'POST') return null;
   // Other types are what a foreign page's form can send without being asked first.
   if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
     throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
@@ -40,6 +41,7 @@ async function acceptRequest({ req, url, principal, signal }: Exchange): Promise
   // Yoga would take an empty object for a body that has not been read yet.
   if (Object.keys(body).length === 0) throw validationFailed([{ field: 'query', message: 'is required' }]);
   Object.assign(req, { body });
+  return body;
 }
 
 function wantsPage({ req, url }: Exchange): boolean {
@@ -55,8 +57,9 @@ export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOp
       await page.send(exchange);
       return;
     }
+    let body: Record<string, unknown> | null;
     try {
-      await acceptRequest(exchange);
+      body = await acceptRequest(exchange);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       sendGraphqlError(exchange, error);
@@ -65,6 +68,8 @@ export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOp
     const signal = responseSignal(res);
     if (principal) onRevoked(principal, signal, () => res.destroy());
     watchStall(res, signal);
-    await graphql.yoga.handle(req, res, { principal, requestId, signal });
+    const caller = { principal, requestId, signal };
+    if (body && req.headers.accept?.includes('text/event-stream') && (await streamSubscription(exchange, body, graphql, caller))) return;
+    await graphql.yoga.handle(req, res, caller);
   };
 }

@@ -7,15 +7,17 @@ import { AppError } from '../../shared/errors.ts';
 import { bearerKey } from '../http/credential.ts';
 import type { Caller } from './create-graphql.ts';
 import { toWireError } from './errors.ts';
+import { prepareOperation, type Operation } from './operation.ts';
 import { isStream } from './plugins.ts';
 import { toJson } from './projection.ts';
 import type { GraphqlSocketLimits, GraphqlSocketOptions } from './websocket.ts';
 import type { SocketExtra } from './websocket-channel.ts';
 
 type SocketContext = Context<Record<string, unknown>, SocketExtra>;
-type Enveloped = ReturnType<GraphqlSocketOptions['graphql']['yoga']['getEnveloped']>;
+/** Nothing when there is room for more, else resolves when there is. */
+type Send = (result: ExecutionResult) => Promise<void> | undefined;
 /** What `onSubscribe` prepares and `execute`, `subscribe` and `onOperation` use. */
-type Prepared = ExecutionArgs & { rootValue: { enveloped: Enveloped; operation: AbortController; caller: Caller; send: (result: ExecutionResult) => Promise<void> | undefined } };
+type Prepared = ExecutionArgs & { rootValue: { enveloped: Operation['enveloped']; operation: AbortController; caller: Caller; send: Send } };
 
 const forbidden = 4403;
 
@@ -54,19 +56,10 @@ class Protocol {
     const caller: Caller = { principal: extra.principal, requestId: randomUUID(), signal };
     try {
       this.#checkCount(context);
-      const enveloped = this.#options.graphql.yoga.getEnveloped({ ...caller, params: payload });
-      const document = enveloped.parse(payload.query) as ExecutionArgs['document'];
-      const faults = enveloped.validate(enveloped.schema, document) as readonly GraphQLError[];
-      if (faults.length > 0) return this.#wire(faults, caller);
-      const contextValue: unknown = await enveloped.contextFactory();
-      return {
-        schema: this.#options.graphql.schema,
-        contextValue,
-        document,
-        operationName: payload.operationName,
-        variableValues: payload.variables,
-        rootValue: { enveloped, operation, caller, send: (result) => extra.channel.send(`{"id":${JSON.stringify(id)},"type":"next","payload":${toJson(result)}}`) },
-      };
+      const prepared = await prepareOperation(this.#options.graphql, payload, caller);
+      if (!('args' in prepared)) return this.#wire(prepared, caller);
+      const send: Send = (result) => extra.channel.send(`{"id":${JSON.stringify(id)},"type":"next","payload":${toJson(result)}}`);
+      return { ...prepared.args, rootValue: { enveloped: prepared.enveloped, operation, caller, send } };
     } catch (error) {
       // Limits throw out of `parse` and `validate`; uncaught they would cost the client its whole socket.
       return this.#wire([error], caller);
@@ -104,7 +97,7 @@ class Protocol {
  * is an empty one that ends when all are sent. A client's `complete` comes as `return()`: the operation's signal ends
  * what waits inside.
  */
-function sending(stream: AsyncIterable<ExecutionResult>, send: (result: ExecutionResult) => Promise<void> | undefined, onEnd: () => void): AsyncIterableIterator<ExecutionResult> {
+function sending(stream: AsyncIterable<ExecutionResult>, send: Send, onEnd: () => void): AsyncIterableIterator<ExecutionResult> {
   const source = stream[Symbol.asyncIterator]();
   let isWanted = true;
   const silent: AsyncIterableIterator<ExecutionResult> = {

@@ -11,6 +11,8 @@ export type EventStreamOptions = { headers?: Readonly<Record<string, string>> | 
 export type EventStream = {
   /** Resolves once the client has room for more; rejects with the exchange's reason when it has gone. */
   send(message: { event?: string; id?: string; data: unknown }): Promise<void>;
+  /** The same for events that are text already. */
+  write(events: string): Promise<void>;
   end(): void;
 };
 
@@ -40,13 +42,16 @@ export function openEventStream({ res, signal }: Exchange, { headers, stalledMsM
     if (!res.writableNeedDrain) res.write(': keep-alive\n\n');
   }, keepAliveMs);
   res.once('close', () => clearInterval(keepAlive));
+  const write = async (events: string): Promise<void> => {
+    signal.throwIfAborted();
+    if (!res.write(events)) await drained(res, signal, stalledMsMax);
+  };
   return {
     async send({ event, id, data }) {
-      signal.throwIfAborted();
       const head = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}`;
-      const hasRoom = res.write(`${head}data: ${JSON.stringify(data)}\n\n`);
-      if (!hasRoom) await drained(res, signal, stalledMsMax);
+      await write(`${head}data: ${JSON.stringify(data)}\n\n`);
     },
+    write,
     end() {
       res.end();
     },
