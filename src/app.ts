@@ -25,6 +25,7 @@ import { DockerEngine } from './domains/deployments/runtimes/docker/docker-engin
 import { createDockerRuntime } from './domains/deployments/runtimes/docker/docker.runtime.ts';
 import { createRemoteRuntime } from './domains/deployments/runtimes/remote/remote.runtime.ts';
 import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
+import { createClamdScanner } from './domains/downloads/scanners/clamd-scanner.ts';
 import { createOllamaStore } from './domains/downloads/transfer/ollama-pull.ts';
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
 import type { Config } from './infrastructure/config/config.ts';
@@ -184,6 +185,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     jobs,
     soleWorker: isSoleWorker(database),
     userAgent: userAgentOf(version),
+    scanners: config.downloads.clamd ? [createClamdScanner({ endpoint: config.downloads.clamd })] : [],
     ollama: createOllamaStore({ host: ollama.host, registryEndpoint: ollama.registry, hubEndpoint: huggingface.endpoint, fetch: base.inferenceFetch }),
     isModelInUse: (installedModelId: string) => deployments.deployments.usesInstalledModel(installedModelId),
     config: {

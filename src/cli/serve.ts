@@ -27,7 +27,6 @@ function banner({ url, dataDir, adminKeyFile, databaseKind }: StartedApp): strin
 function warnOfUnused(config: Config, logger: Logger): void {
   const unused = [
     ...(config.plugins.length > 0 ? ['LLM_MANAGER_PLUGINS'] : []),
-    ...(config.downloads.clamd ? ['LLM_MANAGER_CLAMD'] : []),
   ];
   for (const name of unused) logger.warn({ name }, 'is set, but this version does not use it yet');
 }

@@ -1,6 +1,8 @@
 import type { FileScanner } from '../../src/domains/downloads/file-scanner.ts';
 import { createBuiltInScanners } from '../../src/domains/downloads/scanners/built-in-scanners.ts';
 import { ScanThread } from '../../src/domains/downloads/scanners/scan-thread.ts';
+import { createClamdScanner } from '../../src/domains/downloads/scanners/clamd-scanner.ts';
+import { eicar, startClamd } from '../support/scan/clamd.ts';
 import { buildSafetensors } from '../support/safetensors.ts';
 import { op, stateDict } from '../support/scan/pickles.ts';
 import { buildZip } from '../support/scan/zip.ts';
@@ -19,6 +21,12 @@ const samples: Readonly<Record<string, { harmless: Sample[]; harmful: Sample[] }
   template: { harmless: [{ path: 'chat_template.jinja', content: '{{ messages }}' }], harmful: [{ path: 'chat_template.jinja', content: '{{ x.__class__ }}' }] },
   source: { harmless: [], harmful: [{ path: 'model.gguf', content: gguf, sourceStatus: 'unsafe' }, { path: 'model.gguf', content: gguf, sourceStatus: 'caution' }] },
 };
+
+describeFileScanner('clamav', async () => {
+  const clamd = await startClamd();
+  const harmful = [{ path: 'README.md', content: eicar }, { path: 'model.gguf', content: Buffer.concat([gguf, Buffer.from(eicar)]) }];
+  return { scanner: createClamdScanner({ endpoint: clamd.endpoint }), harmless: [{ path: 'README.md', content: '# Model' }, { path: 'model.gguf', content: gguf }], harmful, close: () => clamd.close() };
+});
 
 for (const [id, of] of Object.entries(samples)) {
   describeFileScanner(id, () => {
