@@ -2,7 +2,12 @@ import { AppError } from './errors.ts';
 import { isId } from './ids.ts';
 
 /** A keyset page: `cursor` is opaque to callers and stays valid while rows are added or removed. */
-export type PageRequest = { limit: number; cursor?: string | undefined };
+export type PageRequest = {
+  limit: number;
+  cursor?: string | undefined;
+  /** False: the page's `total` is null, which spares a count of the whole list. */
+  withTotal?: boolean;
+};
 export type Page<T> = {
   items: T[];
   nextCursor: string | null;

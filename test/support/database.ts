@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { EntityManager } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
 import { entities } from '../../src/infrastructure/database/entities.ts';
 import { createPostgresOrm } from '../../src/infrastructure/database/orm.ts';
 import type { Orm } from '../../src/infrastructure/database/orm.ts';
@@ -11,7 +11,7 @@ export type TestDatabase = {
   readonly url: string;
   readonly orm: Orm;
   /** A fresh entity manager, as each request has. */
-  em(): EntityManager;
+  em(): SqlEntityManager;
   drop(): Promise<void>;
 };
 

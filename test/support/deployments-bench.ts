@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { EntityManager } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
 import { createDeployments, type DeploymentsConfig, type DeploymentsRoom } from '../../src/domains/deployments/create-deployments.ts';
 import type { DeploymentStatus } from '../../src/domains/deployments/deployment.machine.ts';
 import type { ModelRuntime } from '../../src/domains/deployments/runtime.ts';
@@ -33,7 +33,7 @@ export type DeploymentsBench = DeploymentsRoom & {
 export type BenchOptions = {
   /** A process of a society of its own when left out. */
   instances?: Instances;
-  em: EntityManager;
+  em: SqlEntityManager;
   runtimes: readonly ModelRuntime[];
   installed?: readonly InstalledModelView[];
   logDir?: string;

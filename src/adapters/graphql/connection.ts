@@ -1,4 +1,5 @@
 import type { InputShapeFromFields, ObjectRef } from '@pothos/core';
+import { Kind, type GraphQLResolveInfo, type SelectionSetNode } from 'graphql';
 import { AppError } from '../../shared/errors.ts';
 import { pageLimits, type Page, type PageRequest } from '../../shared/paging.ts';
 import { builder, type SchemaTypes } from './builder.ts';
@@ -66,8 +67,17 @@ export function pageCost(args: { first?: number | null }): { field: number; mult
   return { field: 1, multiplier: assertFirst(args.first ?? pageLimits.default) };
 }
 
-export function toPageRequest(args: PageArgs): PageRequest {
-  return { limit: assertFirst(args.first), cursor: args.after ?? undefined };
+export function toPageRequest(args: PageArgs, info?: GraphQLResolveInfo): PageRequest {
+  const withTotal = info === undefined || info.fieldNodes.some(({ selectionSet }) => mentions(selectionSet, 'totalCount', info.fragments));
+  return { limit: assertFirst(args.first), cursor: args.after ?? undefined, withTotal };
+}
+
+/** True for a field that a directive may leave out as well: counting for nothing does no harm. */
+function mentions(selectionSet: SelectionSetNode | undefined, field: string, fragments: GraphQLResolveInfo['fragments']): boolean {
+  return (selectionSet?.selections ?? []).some((selection) => {
+    if (selection.kind === Kind.FIELD) return selection.name.value === field;
+    return mentions(selection.kind === Kind.INLINE_FRAGMENT ? selection.selectionSet : fragments[selection.name.value]?.selectionSet, field, fragments);
+  });
 }
 
 export function toConnection<Node>(page: Page<Node>, args: PageArgs): ConnectionShape<Node> {

@@ -1,10 +1,4 @@
-import { assertPageLimit, decodeIdCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
-
-/** Ids are time-ordered, so the last item's id is all that a cursor needs. Throws VALIDATION_FAILED for another list's. */
-export function readPageRequest(list: string, { limit, cursor }: PageRequest): { limit: number; fromId: string | null } {
-  assertPageLimit(limit);
-  return { limit, fromId: cursor === undefined ? null : decodeIdCursor(list, cursor) };
-}
+import { encodeIdCursor, type Page } from '../../shared/paging.ts';
 
 type Rows<View> = { list: string; views: readonly View[]; limit: number; total: number | null };
 

@@ -1,7 +1,7 @@
 import { assertPageLimit, type Page, type PageRequest } from '../../shared/paging.ts';
 import type { Principal } from '../../shared/principal.ts';
 import { knownShape } from './chat.input.ts';
-import { readPageRequest, toPage } from './chat-paging.ts';
+import { toPage } from './chat-paging.ts';
 import { sessionNotFound } from './faults.ts';
 import type { MessageRepository } from './message.repository.ts';
 import type { SessionRepository } from './session.repository.ts';
@@ -22,19 +22,22 @@ export class History implements Pick<Chat, 'messages' | 'firstMessages' | 'findM
     const { sessions, messages } = this.#deps;
     assertPageLimit(page.limit);
     const id = knownShape(sessionId);
-    const session = id && (await sessions.find(id, owner));
-    if (!session) throw sessionNotFound();
-    // Each session is a list of its own.
-    const { limit, fromId } = readPageRequest(session.id, page);
-    const rows = await messages.list({ sessionId: session.id, owner, afterId: fromId, limit: limit + 1 });
-    const counts = await sessions.messageCounts([session.id]);
-    return toPage({ list: session.id, views: rows.map(toMessageView), limit, total: counts.get(session.id) ?? 0 });
+    if (id === null) throw sessionNotFound();
+    const { items, ...rest } = await messages.page(id, owner, page);
+    // Messages are their session's owner's: where there is one there is the session.
+    if (items.length === 0 && !(await sessions.find(id, owner))) throw sessionNotFound();
+    return { ...rest, items: items.map(toMessageView) };
   }
 
   async firstMessages(sessionIds: readonly string[], limit: number, { owner }: Principal): Promise<ReadonlyMap<string, Page<ChatMessageView>>> {
     const { sessions, messages } = this.#deps;
     assertPageLimit(limit);
     const ids = sessionIds.flatMap((id) => knownShape(id) ?? []);
+    const [only] = ids;
+    if (only !== undefined && ids.length === 1) {
+      const { items, ...rest } = await messages.page(only, owner, { limit });
+      return new Map(items.length === 0 ? [] : [[only, { ...rest, items: items.map(toMessageView) }]]);
+    }
     const [rows, counts] = await Promise.all([messages.firstOfEach(ids, owner, limit + 1), sessions.messageCounts(ids)]);
     const bySession = Map.groupBy(rows, ({ sessionId }) => sessionId);
     return new Map([...bySession].map(([id, ofSession]) => [id, toPage({ list: id, views: ofSession.map(toMessageView), limit, total: counts.get(id) ?? 0 })]));

@@ -1,5 +1,7 @@
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { StoredError } from '../../shared/errors.ts';
+import type { Page, PageRequest } from '../../shared/paging.ts';
+import { readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
 import { transition } from '../../shared/persistence/transition.repository.ts';
 import { ChatMessage } from './chat.entity.ts';
 import { chatMessageMachine } from './chat-message.machine.ts';
@@ -31,7 +33,7 @@ export class MessageRepository {
   }
 
   async find(id: string, owner: string): Promise<ChatMessage | null> {
-    return await this.#em.fork().findOne(ChatMessage, { id, owner });
+    return await readRow(this.#em, ChatMessage, [['id = ?', id], ['owner = ?', owner]]);
   }
 
   async findMany(ids: readonly string[], owner: string): Promise<ChatMessage[]> {
@@ -49,19 +51,18 @@ export class MessageRepository {
     return await this.#em.fork().find(ChatMessage, where, { orderBy: { id: 'asc' }, limit });
   }
 
+  /** Oldest first. Each session is a list of its own. */
+  async page(sessionId: string, owner: string, page: PageRequest): Promise<Page<ChatMessage>> {
+    const matching = [['session_id = ?', sessionId], ['owner = ?', owner]] as const;
+    return await readRowPage(this.#em, ChatMessage, { list: sessionId, page, matching, order: 'asc' });
+  }
+
   /** The first `limit` of each session, oldest first. */
   async firstOfEach(sessionIds: readonly string[], owner: string, limit: number): Promise<ChatMessage[]> {
     if (sessionIds.length === 0) return [];
-    const em = this.#em.fork();
-    if (sessionIds.length === 1) return await em.find(ChatMessage, { owner, sessionId: sessionIds[0] ?? '' }, { orderBy: { id: 'asc' }, limit });
-    const rows = await em.execute<{ id: string }[]>(
-      `select id from (
-         select id, row_number() over (partition by session_id order by id) as place
-         from chat_messages where owner = ? and session_id in (${sessionIds.map(() => '?').join(', ')})
-       ) as placed where place <= ?`,
-      [owner, ...sessionIds, limit],
-    );
-    return await em.find(ChatMessage, { id: { $in: rows.map((row) => row.id) } }, { orderBy: { id: 'asc' } });
+    const placed = `select id as placed_id, row_number() over (partition by session_id order by id) as place
+      from chat_messages where owner = ? and session_id in (${sessionIds.map(() => '?').join(', ')})`;
+    return await readRows(this.#em, ChatMessage, `join (${placed}) as placed on placed_id = id where place <= ? order by id`, [owner, ...sessionIds, limit]);
   }
 
   async newest(sessionId: string, owner: string): Promise<ChatMessage | null> {

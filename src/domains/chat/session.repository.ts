@@ -1,10 +1,15 @@
 import { LockMode } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
+import type { Page, PageRequest } from '../../shared/paging.ts';
+import { readRow, readRowPage, type Condition } from '../../shared/persistence/read-rows.repository.ts';
 import { ChatMessage, ChatSession } from './chat.entity.ts';
 
 export type NewSession = Pick<ChatSession, 'id' | 'title' | 'owner' | 'systemPrompt' | 'parameters' | 'deploymentIds' | 'createdAt' | 'updatedAt'>;
 export type SessionChange = Partial<Pick<ChatSession, 'title' | 'systemPrompt' | 'parameters' | 'deploymentIds'>>;
-export type SessionQuery = { owner: string; search: string | undefined; beforeId: string | null; limit: number };
+export type CountedSession = ChatSession & { messageCount: number };
+
+const listName = 'sessions';
+const messageCount = 'select count(*) from chat_messages m where m.session_id = chat_sessions.id';
 
 /** Rows of sessions. `owner` is part of every query: another owner's session cannot be told from a missing one. */
 export class SessionRepository {
@@ -15,7 +20,11 @@ export class SessionRepository {
   }
 
   async find(id: string, owner: string): Promise<ChatSession | null> {
-    return await this.#em.fork().findOne(ChatSession, { id, owner });
+    return await readRow(this.#em, ChatSession, [['id = ?', id], ['owner = ?', owner]]);
+  }
+
+  async findCounted(id: string, owner: string): Promise<CountedSession | null> {
+    return (await readRow(this.#em, ChatSession, [['id = ?', id], ['owner = ?', owner]], { messageCount })) as CountedSession | null;
   }
 
   async insert(row: NewSession): Promise<void> {
@@ -43,26 +52,15 @@ export class SessionRepository {
   }
 
   /** Newest first. */
-  async list(query: SessionQuery): Promise<ChatSession[]> {
-    const em = this.#em.fork();
-    const { owner, beforeId, limit } = query;
-    if (query.search === undefined) return await em.find(ChatSession, { owner, ...(beforeId !== null && { id: { $lt: beforeId } }) }, { orderBy: { id: 'desc' }, limit });
-    const { sql, values } = matching(query);
-    const rows = await em.execute<{ id: string }[]>(`select s.id ${sql} order by s.id desc limit ?`, [...values, query.limit]);
-    if (rows.length === 0) return [];
-    return await em.find(ChatSession, { id: { $in: rows.map((row) => row.id) } }, { orderBy: { id: 'desc' } });
-  }
-
-  async count(owner: string, search: string | undefined): Promise<number> {
-    const { sql, values } = matching({ owner, search, beforeId: null });
-    const [row] = await this.#em.fork().execute<{ count: string | number }[]>(`select count(*) as count ${sql}`, values);
-    return Number(row?.count ?? 0);
+  async list(owner: string, search: string | undefined, page: PageRequest): Promise<Page<CountedSession>> {
+    // `figures` are part of each row.
+    return (await readRowPage(this.#em, ChatSession, { list: listName, page, matching: [['owner = ?', owner], containing(search)], figures: { messageCount } })) as Page<CountedSession>;
   }
 
   async messageCounts(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
     if (ids.length === 0) return new Map();
-    const counts = await this.#em.fork().countBy(ChatMessage, 'sessionId', { where: { sessionId: { $in: [...ids] } } });
-    return new Map(Object.entries(counts));
+    const rows = await this.#em.execute<{ id: string; count: string | number }[]>(`select session_id as id, count(*) as count from chat_messages where session_id in (${ids.map(() => '?').join(', ')}) group by session_id`, [...ids]);
+    return new Map(rows.map(({ id, count }) => [id, Number(count)]));
   }
 
   /** The session's own row as a transaction sees it, held until its end: turns of one session come one after another. */
@@ -71,18 +69,7 @@ export class SessionRepository {
   }
 }
 
-/** Values travel as parameters only; the text of the query is one of a fixed few. */
-function matching({ owner, search, beforeId }: Omit<SessionQuery, 'limit'>): { sql: string; values: unknown[] } {
-  const conditions = ['s.owner = ?'];
-  const values: unknown[] = [owner];
-  if (beforeId !== null) {
-    conditions.push('s.id < ?');
-    values.push(beforeId);
-  }
-  if (search !== undefined) {
-    const pattern = `%${search.replaceAll(/[\\%_]/g, '\\$&')}%`;
-    conditions.push('(s.title ilike ? or exists (select 1 from chat_messages m where m.session_id = s.id and m.content ilike ?))');
-    values.push(pattern, pattern);
-  }
-  return { sql: `from chat_sessions s where ${conditions.join(' and ')}`, values };
+function containing(search: string | undefined): Condition {
+  const pattern = search === undefined ? undefined : `%${search.replaceAll(/[\\%_]/g, '\\$&')}%`;
+  return ['(title ilike ? or exists (select 1 from chat_messages m where m.session_id = chat_sessions.id and m.content ilike ?))', pattern, pattern];
 }

@@ -7,14 +7,11 @@ import type { Principal } from '../../shared/principal.ts';
 import type { Answerers } from './answerers.ts';
 import type { ChatSession } from './chat.entity.ts';
 import { knownShape, parseSearch, parseSessionInput } from './chat.input.ts';
-import { readPageRequest, toPage } from './chat-paging.ts';
 import { sessionNotFound } from './faults.ts';
 import type { Generations } from './generation/generations.ts';
 import type { NewSession, SessionChange, SessionRepository } from './session.repository.ts';
 import type { Chat, ChatSessionView, CreateSession } from './types.ts';
 import { toSessionView } from './views.ts';
-
-const listName = 'sessions';
 
 export type SessionsDeps = { sessions: SessionRepository; answerers: Answerers; generations: Generations; events: EventBus; clock: Clock };
 
@@ -85,18 +82,13 @@ export class Sessions implements Pick<Chat, 'createSession' | 'updateSession' | 
 
   async findSession(id: string, principal: Principal): Promise<ChatSessionView | null> {
     const known = knownShape(id);
-    const row = known && (await this.#deps.sessions.find(known, principal.owner));
-    return row ? await this.#view(row) : null;
+    const row = known && (await this.#deps.sessions.findCounted(known, principal.owner));
+    return row ? toSessionView(row, row.messageCount) : null;
   }
 
   async listSessions(filter: { search?: string }, page: PageRequest, principal: Principal): Promise<Page<ChatSessionView>> {
-    const { sessions } = this.#deps;
-    const { limit, fromId } = readPageRequest(listName, page);
-    const search = parseSearch(filter.search);
-    const { owner } = principal;
-    const [rows, total] = await Promise.all([sessions.list({ owner, search, beforeId: fromId, limit: limit + 1 }), sessions.count(owner, search)]);
-    const counts = await sessions.messageCounts(rows.map(({ id }) => id));
-    return toPage({ list: listName, views: rows.map((row) => toSessionView(row, counts.get(row.id) ?? 0)), limit, total });
+    const { items, ...rest } = await this.#deps.sessions.list(principal.owner, parseSearch(filter.search), page);
+    return { ...rest, items: items.map((row) => toSessionView(row, row.messageCount)) };
   }
 
   async #view(row: ChatSession): Promise<ChatSessionView> {

@@ -1,4 +1,4 @@
-import type { EntityManager } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { Instances } from '../../shared/instances.ts';
@@ -20,7 +20,7 @@ import { Supervisors } from './supervisors.ts';
 import type { Deployments } from './types.ts';
 
 export type DeploymentsDeps = {
-  em: EntityManager;
+  em: SqlEntityManager;
   /** In order of preference: the first that needs a model is the default. */
   runtimes: ReadonlyMap<string, ModelRuntime>;
   installed: InstalledModels;

@@ -1,8 +1,10 @@
-import { LockMode, UniqueConstraintViolationException, type EntityManager, type FilterQuery } from '@mikro-orm/core';
+import { LockMode, UniqueConstraintViolationException, type FilterQuery } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
 import { AppError } from '../../shared/errors.ts';
 import { isId } from '../../shared/ids.ts';
-import { decodeCursor, decodeIdCursor, encodeCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import { decodeCursor, encodeCursor, type Page, type PageRequest } from '../../shared/paging.ts';
 import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
+import { readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
 import { Deployment } from './deployment.entity.ts';
@@ -24,9 +26,9 @@ const manyMax = 2000;
 
 /** The only place that reads and writes deployments' rows; state changes go through `transition`. */
 export class DeploymentRepository {
-  readonly #em: () => EntityManager;
+  readonly #em: () => SqlEntityManager;
 
-  constructor(em: EntityManager) {
+  constructor(em: SqlEntityManager) {
     this.#em = () => em.fork();
   }
 
@@ -54,16 +56,16 @@ export class DeploymentRepository {
   }
 
   async find(id: string): Promise<DeploymentRow | null> {
-    return isId(id) ? await this.#em().findOne(Deployment, { id }) : null;
+    return isId(id) ? await readRow(this.#em(), Deployment, [['id = ?', id]]) : null;
   }
 
   async findByName(name: string): Promise<DeploymentRow | null> {
-    return await this.#em().findOne(Deployment, { name });
+    return await readRow(this.#em(), Deployment, [['name = ?', name]]);
   }
 
   async findMany(ids: readonly string[]): Promise<DeploymentRow[]> {
     const valid = ids.filter(isId);
-    return valid.length === 0 ? [] : await this.#em().find(Deployment, { id: { $in: valid } }, { orderBy: { id: 'desc' } });
+    return valid.length === 0 ? [] : await readRows(this.#em(), Deployment, `where id in (${valid.map(() => '?').join(', ')}) order by id desc`, valid);
   }
 
   async listByModels(modelIds: readonly string[], limitEach: number): Promise<DeploymentRow[]> {
@@ -73,11 +75,8 @@ export class DeploymentRepository {
   }
 
   async list(filter: DeploymentFilter, page: PageRequest): Promise<Page<DeploymentRow>> {
-    const matching = { ...(filter.status ? { status: filter.status } : {}), ...(filter.modelId ? { modelId: filter.modelId } : {}) };
-    const where = page.cursor === undefined ? matching : { ...matching, id: { $lt: decodeIdCursor(listName, page.cursor) } };
-    const em = this.#em();
-    const rows = await em.find(Deployment, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
-    return toPage(rows, page.limit, await em.count(Deployment, matching), (row) => encodeIdCursor(listName, row.id));
+    const matching = [['status = ?', filter.status], ['model_id = ?', filter.modelId]] as const;
+    return await readRowPage(this.#em(), Deployment, { list: listName, page, matching });
   }
 
   /** Every deployment that should run or may hold something; read once when the service starts. */

@@ -1,4 +1,4 @@
-import type { EntityManager } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Catalog } from '../catalog/catalog.ts';
 import { parseModelRef } from '../catalog/model-ref.ts';
 import type { Clock } from '../../shared/clock.ts';
@@ -54,7 +54,7 @@ export type DownloadsConfig = {
 };
 
 export type DownloadsDeps = {
-  em: EntityManager;
+  em: SqlEntityManager;
   catalog: Catalog;
   sources: Sources;
   jobs: JobQueue;

@@ -1,10 +1,12 @@
-import { UniqueConstraintViolationException, type EntityManager } from '@mikro-orm/core';
+import { UniqueConstraintViolationException } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Clock } from '../../shared/clock.ts';
 import { AppError, type StoredError } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import { isId, newId } from '../../shared/ids.ts';
-import { decodeIdCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import type { Page, PageRequest } from '../../shared/paging.ts';
 import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
+import { readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition } from '../../shared/persistence/transition.repository.ts';
 import { DownloadFile, DownloadTask } from './download-task.entity.ts';
@@ -43,11 +45,11 @@ const manyMax = 10_000;
 
 /** The only place that reads and writes tasks' rows; a state changes through `move` alone, which also tells it. */
 export class DownloadRepository {
-  readonly #em: () => EntityManager;
+  readonly #em: () => SqlEntityManager;
   readonly #events: EventBus;
   readonly #clock: Clock;
 
-  constructor(options: { em: EntityManager; events: EventBus; clock: Clock }) {
+  constructor(options: { em: SqlEntityManager; events: EventBus; clock: Clock }) {
     const { em } = options;
     this.#em = () => em.fork();
     this.#events = options.events;
@@ -89,26 +91,22 @@ export class DownloadRepository {
   }
 
   async find(id: string): Promise<TaskRow | null> {
-    return isId(id) ? await this.#em().findOne(DownloadTask, { id }) : null;
+    return isId(id) ? await readRow(this.#em(), DownloadTask, [['id = ?', id]]) : null;
   }
 
   async withFiles(tasks: readonly TaskRow[]): Promise<TaskWithFiles[]> {
     if (tasks.length === 0) return [];
-    const files = await this.#em().find(DownloadFile, { taskId: { $in: tasks.map(({ id }) => id) } }, { orderBy: { position: 'asc' } });
+    const ids = tasks.map(({ id }) => id);
+    const files = await readRows(this.#em(), DownloadFile, `where task_id in (${ids.map(() => '?').join(', ')}) order by position`, ids);
     const byTask = Map.groupBy(files, ({ taskId }) => taskId);
     return tasks.map((task) => ({ task, files: byTask.get(task.id) ?? [] }));
   }
 
   async list(filter: DownloadFilter, page: PageRequest): Promise<Page<TaskWithFiles>> {
     const { status, modelId } = filter;
-    const matching = { ...(status ? { status } : {}), ...(modelId === undefined ? {} : { modelId }) };
-    const where = page.cursor === undefined ? matching : { ...matching, id: { $lt: decodeIdCursor(listName, page.cursor) } };
-    const em = this.#em();
-    const rows = await em.find(DownloadTask, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
-    const items = rows.slice(0, page.limit);
-    const cursors = items.map(({ id }) => encodeIdCursor(listName, id));
-    const nextCursor = rows.length > page.limit ? (cursors.at(-1) ?? null) : null;
-    return { items: await this.withFiles(items), nextCursor, total: await em.count(DownloadTask, matching), cursors };
+    const matching = [['status = ?', status], ['model_id = ?', modelId]] as const;
+    const { items, ...rest } = await readRowPage(this.#em(), DownloadTask, { list: listName, page, matching });
+    return { ...rest, items: await this.withFiles(items) };
   }
 
   async listByModels(modelIds: readonly string[], limitEach: number): Promise<TaskWithFiles[]> {
@@ -213,7 +211,7 @@ function fileRows(taskId: string, plan: DownloadPlan, status: 'pending' | 'compl
   });
 }
 
-function insertTask(tx: EntityManager, { id, now, input }: { id: string; now: Date; input: NewTask }): void {
+function insertTask(tx: SqlEntityManager, { id, now, input }: { id: string; now: Date; input: NewTask }): void {
   const { plan, ...asked } = input;
   const isDone = asked.status === 'completed';
   const nothingYet = { revision: null, variantKey: null, format: null, quantization: null, totalBytes: null };

@@ -1,6 +1,7 @@
-import type { EntityManager } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
 import { isId, newId } from '../../shared/ids.ts';
-import { decodeIdCursor, encodeIdCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import type { Page, PageRequest } from '../../shared/paging.ts';
+import { readRow, readRowPage } from '../../shared/persistence/read-rows.repository.ts';
 import { InstalledModel } from './installed-model.entity.ts';
 
 const listName = 'installed';
@@ -13,9 +14,9 @@ const manyMax = 10_000;
 
 /** The only place that reads and writes rows of installed models. */
 export class InstalledModelRepository {
-  readonly #em: () => EntityManager;
+  readonly #em: () => SqlEntityManager;
 
-  constructor(em: EntityManager) {
+  constructor(em: SqlEntityManager) {
     this.#em = () => em.fork();
   }
 
@@ -34,16 +35,11 @@ export class InstalledModelRepository {
   }
 
   async find(id: string): Promise<InstalledRow | null> {
-    return isId(id) ? await this.#em().findOne(InstalledModel, { id }) : null;
+    return isId(id) ? await readRow(this.#em(), InstalledModel, [['id = ?', id]]) : null;
   }
 
   async list(page: PageRequest): Promise<Page<InstalledRow>> {
-    const em = this.#em();
-    const where = page.cursor === undefined ? {} : { id: { $lt: decodeIdCursor(listName, page.cursor) } };
-    const rows = await em.find(InstalledModel, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
-    const items = rows.slice(0, page.limit);
-    const cursors = items.map(({ id }) => encodeIdCursor(listName, id));
-    return { items, nextCursor: rows.length > page.limit ? (cursors.at(-1) ?? null) : null, total: await em.count(InstalledModel, {}), cursors };
+    return await readRowPage(this.#em(), InstalledModel, { list: listName, page, matching: [] });
   }
 
   /** Newest first. */

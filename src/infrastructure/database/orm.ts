@@ -16,7 +16,7 @@ export type OrmOptions = {
 
 /** Requests, the queue's events and background work share them; far below the embedded server's 60. */
 const connectionsMax = 16;
-const connectTimeoutMs = 5_000;
+const connectTimeoutMs = 10_000;
 
 export async function createPostgresOrm(url: string, options: OrmOptions): Promise<Orm> {
   const { MikroORM: PostgresOrm, PostgreSqlDriver } = await import('@mikro-orm/postgresql');

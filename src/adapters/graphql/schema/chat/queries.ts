@@ -28,9 +28,9 @@ builder.queryField('chatSessions', (t) =>
     complexity: pageCost,
     description: "The caller's own sessions, newest first.",
     args: { ...pageArgs, search: t.arg.string({ description: 'Only sessions with this text in them.', validate: trimmedText(textMax.query) }) },
-    resolve: async (_root, args, context) => {
+    resolve: async (_root, args, context, info) => {
       const filter = args.search ? { search: args.search } : {};
-      return toConnection(await context.services.chat.listSessions(filter, toPageRequest(args), principalOf(context)), args);
+      return toConnection(await context.services.chat.listSessions(filter, toPageRequest(args, info), principalOf(context)), args);
     },
   }),
 );

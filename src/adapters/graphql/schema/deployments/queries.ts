@@ -63,9 +63,9 @@ builder.queryField('deployments', (t) =>
       status: t.arg({ type: DeploymentStatus, description: 'Only in this state.' }),
       modelId: t.arg({ type: 'ModelId', description: 'Only of this model.' }),
     },
-    resolve: async (_root, args, { services }) => {
+    resolve: async (_root, args, { services }, info) => {
       const filter = { ...(args.status ? { status: args.status } : {}), ...(args.modelId ? { modelId: canonicalModelId(args.modelId) } : {}) };
-      return toConnection(await services.deployments.list(filter, toPageRequest(args)), args);
+      return toConnection(await services.deployments.list(filter, toPageRequest(args, info)), args);
     },
   }),
 );

@@ -23,9 +23,9 @@ builder.queryField('downloadTasks', (t) =>
       status: t.arg({ type: DownloadStatus, description: 'Only in this state.' }),
       modelId: t.arg({ type: 'ModelId', description: 'Only of this model.' }),
     },
-    resolve: async (_root, args, { services }) => {
+    resolve: async (_root, args, { services }, info) => {
       const filter = { ...(args.status ? { status: args.status } : {}), ...(args.modelId ? { modelId: canonicalModelId(args.modelId) } : {}) };
-      return toConnection(await services.downloads.list(filter, toPageRequest(args)), args);
+      return toConnection(await services.downloads.list(filter, toPageRequest(args, info)), args);
     },
   }),
 );
@@ -48,7 +48,7 @@ builder.queryField('installedModels', (t) =>
     complexity: pageCost,
     description: 'What lies on this disk, newest first.',
     args: pageArgs,
-    resolve: async (_root, args, { services }) => toConnection(await services.installed.list(toPageRequest(args)), args),
+    resolve: async (_root, args, { services }, info) => toConnection(await services.installed.list(toPageRequest(args, info)), args),
   }),
 );
 

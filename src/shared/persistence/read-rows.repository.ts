@@ -1,0 +1,103 @@
+import { JsonType, type EntityClass, type EntityManager, type EntityProperty, type Platform } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
+import { assertPageLimit, decodeIdCursor, encodeIdCursor, type Page, type PageRequest } from '../paging.ts';
+
+/** A text with `?` for each of its values. Left out where a value is undefined. */
+export type Condition = readonly [text: string, ...values: unknown[]];
+
+/** Further figures of each row: property and what computes it. */
+export type Figures = Readonly<Record<string, string>>;
+
+export type RowPageQuery = {
+  /** Named in the cursors, so that another list's are refused. */
+  list: string;
+  page: PageRequest;
+  matching: readonly Condition[];
+  /** Of the ids, which are in the order of time; default: the newest first. */
+  order?: 'asc' | 'desc';
+  figures?: Figures;
+};
+
+type RawRow = Record<string, unknown>;
+type Convert = (value: unknown) => unknown;
+type Reader = { table: string; select: string; toRow: (raw: RawRow) => RawRow };
+
+const readers = new WeakMap<EntityClass<object>, Reader>();
+
+/**
+ * Rows as plain objects, for reading only: what a list or a look-up shows. `find` builds its query anew, keeps every
+ * entity in an identity map and copies it to see changes, which a reader pays for and does not use (21 sessions: 1.5 ms
+ * of CPU against 0.3 ms). Lazy columns are left out. `rest` is what follows the table's name, with `?` for values.
+ */
+export async function readRows<Row extends object>(em: SqlEntityManager, entity: EntityClass<Row>, rest: string, values: readonly unknown[]): Promise<Row[]> {
+  const { table, select, toRow } = readerOf(em, entity);
+  const rows = await em.execute<RawRow[]>(`select ${select} from ${table} ${rest}`, [...values]);
+  // Each property is there, by the entity's own description.
+  return rows.map((row) => toRow(row) as Row);
+}
+
+/** The first row, or null. */
+export async function readRow<Row extends { id: string }>(em: SqlEntityManager, entity: EntityClass<Row>, matching: readonly Condition[], figures: Figures = {}): Promise<Row | null> {
+  const { items } = await readRowPage(em, entity, { list: '', page: { limit: 1, withTotal: false }, matching, figures });
+  return items[0] ?? null;
+}
+
+/** A page in the order of the ids, in one query with the total, if that is wanted. Throws VALIDATION_FAILED for a foreign cursor or a limit out of range. */
+export async function readRowPage<Row extends { id: string }>(em: SqlEntityManager, entity: EntityClass<Row>, query: RowPageQuery): Promise<Page<Row>> {
+  const { list, page, matching, order = 'desc', figures = {} } = query;
+  const { limit, cursor, withTotal = true } = page;
+  assertPageLimit(limit);
+  const { table, select, toRow } = readerOf(em, entity);
+  const all = whereOf(matching);
+  const onPage = cursor === undefined ? all : whereOf([...matching, [`${table}.id ${order === 'asc' ? '>' : '<'} ?`, decodeIdCursor(list, cursor)]]);
+  const names = Object.entries(figures).map(([name, sql]) => `(${sql}) as "${name}"`);
+  const total = withTotal ? [`(select count(*) from ${table} ${all.text}) as "total"`] : [];
+  const sql = `select ${[select, ...names, ...total].join(', ')} from ${table} ${onPage.text} order by ${table}.id ${order} limit ?`;
+  const raw = await em.execute<RawRow[]>(sql, [...(withTotal ? all.values : []), ...onPage.values, limit + 1]);
+  const rows = raw.map((row) => ({ ...toRow(row), ...Object.fromEntries(Object.keys(figures).map((name) => [name, Number(row[name])])) }) as Row);
+  const counted = raw[0] || cursor === undefined ? Number(raw[0]?.['total'] ?? 0) : await countRows(em, entity, matching);
+  const items = rows.slice(0, limit);
+  const cursors = items.map(({ id }) => encodeIdCursor(list, id));
+  return { items, cursors, nextCursor: rows.length > limit ? (cursors.at(-1) ?? null) : null, total: withTotal ? counted : null };
+}
+
+async function countRows(em: SqlEntityManager, entity: EntityClass<object>, matching: readonly Condition[]): Promise<number> {
+  const { text, values } = whereOf(matching);
+  const [row] = await em.execute<RawRow[]>(`select count(*) as total from ${readerOf(em, entity).table} ${text}`, values);
+  return Number(row?.['total'] ?? 0);
+}
+
+function whereOf(conditions: readonly Condition[]): { text: string; values: unknown[] } {
+  const used = conditions.filter(([, ...values]) => !values.includes(undefined));
+  const text = used.length === 0 ? '' : `where ${used.map(([condition]) => condition).join(' and ')}`;
+  return { text, values: used.flatMap(([, ...values]) => values) };
+}
+
+function readerOf(em: EntityManager, entity: EntityClass<object>): Reader {
+  const known = readers.get(entity);
+  if (known) return known;
+  const platform = em.getPlatform();
+  const { tableName, props } = em.getMetadata().get(entity);
+  const columns = props
+    .filter((property) => property.lazy !== true)
+    .map((property) => ({ name: property.name, column: property.fieldNames[0] ?? property.name, convert: conversionOf(property, platform) }));
+  const toRow = (raw: RawRow): RawRow => {
+    const row: RawRow = {};
+    for (const { name, column, convert } of columns) {
+      const value = raw[column] ?? null;
+      row[name] = value === null || convert === null ? value : convert(value);
+    }
+    return row;
+  };
+  const table = platform.quoteIdentifier(tableName);
+  const reader = { table, select: columns.map(({ column }) => `${table}.${platform.quoteIdentifier(column)}`).join(', '), toRow };
+  readers.set(entity, reader);
+  return reader;
+}
+
+/** Null where the driver gives the value as it is wanted. */
+function conversionOf({ customType, runtimeType }: EntityProperty, platform: Platform): Convert | null {
+  if (runtimeType === 'Date') return (value) => platform.parseDate(value as string | number);
+  if (!customType || customType instanceof JsonType) return null;
+  return (value): unknown => customType.convertToJSValue(value, platform);
+}
