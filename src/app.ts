@@ -196,6 +196,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
       hfCacheDir: huggingface.cacheDir,
       modelsDir: config.data.modelsDir,
       dataDir: folder.path,
+      adoptAtStart: true,
     },
   });
   const runtimes = createRuntimes(config, base, system.gpuMemoryOf);

@@ -103,5 +103,6 @@ export function installedModels(models: readonly InstalledModelView[]): Installe
     verify: refuse,
     repair: refuse,
     import: refuse,
+    adopt: refuse,
   };
 }

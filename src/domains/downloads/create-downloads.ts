@@ -31,7 +31,7 @@ import { TaskRunner } from './task-runner.ts';
 import { readBootId } from './transfer/boot-id.ts';
 import type { ByteSource } from './transfer/byte-source.ts';
 import { createByteSource } from './transfer/choose-byte-source.ts';
-import { defaultTransferSettings, type TransferSettings } from './transfer/file-transfer.ts';
+import { defaultTransferSettings, type TransferDeps, type TransferSettings } from './transfer/file-transfer.ts';
 import { HostSlots } from './transfer/host-slots.ts';
 import { removePartFiles } from './transfer/sidecar.ts';
 import { TokenBucket } from './transfer/token-bucket.ts';
@@ -48,6 +48,8 @@ export type DownloadsConfig = {
   hfCacheDir: string;
   modelsDir: string;
   dataDir: string;
+  /** Look at the start for models that other tools have put into the shared cache. */
+  adoptAtStart: boolean;
   /** Left free on every volume; null or left out = 5 % of it or 2 GiB, whichever is less. */
   reserveBytes?: number | null;
   transfer?: Partial<TransferSettings>;
@@ -96,9 +98,7 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   const parts = createParts(repository, layoutOf);
   const { hfCacheDir, modelsDir, dataDir, reserveBytes = null } = config;
   const budget = new DiskBudget({ dataDir, hfCacheDir, modelsDir, reserveBytes, promised: parts.promised });
-  const bytes = deps.bytes ?? createByteSource({ connectTimeoutMs, userAgent: deps.userAgent ?? 'llm-manager' });
-  const settings = { ...defaultTransferSettings, connections: config.connectionsPerHost, ...config.transfer };
-  const transfer = { bytes, slots: new HostSlots(clock, config.connectionsPerHost), clock, logger, bootId: readBootId(), settings };
+  const transfer = createTransfer(deps, logger);
   const thread = new ScanThread();
   const scans = new ScanSuite({ scanners: [...createBuiltInScanners(thread), ...(deps.scanners ?? [])], clock, logger });
   const files = new TaskFiles({ transfer, scans, logger });
@@ -117,6 +117,7 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   const limits = () => limitsOf(config, limit);
   const downloads: DownloadsService = new DownloadsService({ ...common, runner, retries, jobs, models, limit, storedLimit, limits });
   const stopping = new AbortController();
+  let adopted = Promise.resolve();
   return {
     downloads,
     installed: models,
@@ -126,19 +127,28 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
       await reconcile({ repository, jobs, retries, clock, soleWorker: deps.soleWorker ?? false });
       digests.forgetAllBut(() => installed.sha256s());
       retries.start();
+      if (config.adoptAtStart) adopted = adoptInBackground(models, stopping.signal, logger);
       await jobs.work(downloadQueue, config.parallel, runner.handle, { perGroup: config.parallelPerSource ?? null });
     },
     stop: async () => {
       stopping.abort();
       await retries.stop();
-      await runner.stop();
-      await Promise.all([bytes.close(), thread.close(), digests.close()]);
+      await Promise.all([runner.stop(), adopted]);
+      await Promise.all([transfer.bytes.close(), thread.close(), digests.close()]);
     },
   };
 }
 
 function limitsOf({ parallel, parallelPerSource = null, connectionsPerHost }: DownloadsConfig, { bytesPerSecond }: TokenBucket): DownloadLimits {
   return { maxBytesPerSecond: bytesPerSecond, parallel, parallelPerSource, connectionsPerHost };
+}
+
+async function adoptInBackground(models: ModelStore, signal: AbortSignal, logger: Logger): Promise<void> {
+  try {
+    await models.adopt(null, signal);
+  } catch (error) {
+    if (!signal.aborted) logger.warn({ error }, 'the shared cache could not be looked through for models');
+  }
 }
 
 type StoreParts = Pick<ModelStoreOptions, 'budget' | 'scans' | 'getTask'> & Pick<RepairDeps, 'repository' | 'digests' | 'layoutOf' | 'bootId'> & { installed: InstalledModelRepository };
@@ -151,7 +161,20 @@ function createStore(deps: DownloadsDeps, parts: StoreParts): ModelStore {
   const importing = { installed, catalog, scans, budget, clock, logger, dataDir, layout: { hfCacheDir, modelsDir, instance: instanceOf(dataDir) } };
   const hasSource = (modelId: string): boolean => sources.has(parseModelRef(modelId).source);
   const repairing = { repository, digests, budget, jobs, bootId, layoutOf, hasSource };
-  return new ModelStore({ repository: installed, budget, clock, hfCacheDir, modelsDir, isModelInUse, scans, importing, repairing, getTask });
+  const adopting = { repository, installed, sources, catalog, scans, digests, clock, logger, hfCacheDir };
+  return new ModelStore({ repository: installed, budget, clock, hfCacheDir, modelsDir, isModelInUse, scans, importing, repairing, adopting, getTask });
+}
+
+function createTransfer({ bytes, userAgent = 'llm-manager', clock, config }: DownloadsDeps, logger: Logger): TransferDeps {
+  const { connectionsPerHost } = config;
+  return {
+    bytes: bytes ?? createByteSource({ connectTimeoutMs, userAgent }),
+    slots: new HostSlots(clock, connectionsPerHost),
+    clock,
+    logger,
+    bootId: readBootId(),
+    settings: { ...defaultTransferSettings, connections: connectionsPerHost, ...config.transfer },
+  };
 }
 
 type LayoutOf = (task: { modelId: string; requestedRevision: string | null }, revision: string) => ModelLayout;

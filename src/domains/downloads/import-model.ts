@@ -12,7 +12,7 @@ import { hasRole, type Principal } from '../../shared/principal.ts';
 import type { InstalledModelRepository } from './installed-model.repository.ts';
 import { listLocalFiles, type LocalFile } from './local-files.ts';
 import { extensionOf, isSafeFormat } from './planning/file-formats.ts';
-import { type DownloadPlan, planDownload } from './planning/plan-download.ts';
+import { type DownloadPlan, hasAllShards, planDownload } from './planning/plan-download.ts';
 import type { ScanSuite } from './scan-suite.ts';
 import type { DiskBudget } from './storage/disk-budget.ts';
 import { linkFile } from './storage/model-files.ts';
@@ -89,7 +89,7 @@ function refOf(name: string): ModelRef {
   }
 }
 
-function formatOf(path: string): ModelFormat {
+export function formatOf(path: string): ModelFormat {
   const extension = extensionOf(path);
   return extension === 'gguf' || extension === 'safetensors' ? extension : 'other';
 }
@@ -103,12 +103,6 @@ function plansOf(files: readonly LocalFile[], { override }: ImportModel, catalog
   if (usable.length > 0) return usable.map(({ name }) => planDownload(detail, { variant: name, include: null, exclude: null, override }));
   if (override.includes('unsafe_format')) return [planDownload(detail, { variant: null, include: ['**'], exclude: null, override })];
   throw new AppError('UNSUPPORTED_MODEL', 'There is no whole model in a safe format (GGUF, safetensors) there.');
-}
-
-/** Part of a model is none; what stands in the names is all that says how many there should be. */
-function hasAllShards(paths: readonly string[]): boolean {
-  const sets = Map.groupBy(paths, (path) => /^(.*)-\d{5}-of-(\d{5})\.[a-z]+$/i.exec(path)?.slice(1).join('\n') ?? path);
-  return [...sets].every(([key, members]) => members.length === Number(key.split('\n')[1] ?? 1));
 }
 
 /** Nothing of it can be exchanged from then on: what is hashed and looked into is what gets the name. */

@@ -4,6 +4,7 @@ import { KeyedMutex } from '../../shared/async.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Principal } from '../../shared/principal.ts';
 import { assertPageLimit, type Page, type PageRequest } from '../../shared/paging.ts';
+import { type AdoptDeps, adoptModels } from './adopt-models.ts';
 import { type ImportDeps, importModel } from './import-model.ts';
 import type { InstalledModelRepository, InstalledRow } from './installed-model.repository.ts';
 import { type RepairDeps, repairModel } from './repair-model.ts';
@@ -23,6 +24,7 @@ export type ModelStoreOptions = {
   scans: ScanSuite;
   importing: ImportDeps;
   repairing: RepairDeps;
+  adopting: AdoptDeps;
   getTask: (id: string) => Promise<DownloadTaskView>;
 };
 
@@ -31,6 +33,7 @@ export class ModelStore implements InstalledModels {
   readonly #options: ModelStoreOptions;
   /** Reading one model twice at once would only take twice as long. */
   readonly #verifying = new KeyedMutex();
+  readonly #adopting = new KeyedMutex();
 
   constructor(options: ModelStoreOptions) {
     this.#options = options;
@@ -92,6 +95,11 @@ export class ModelStore implements InstalledModels {
 
   async import(input: ImportModel, principal: Principal, signal: AbortSignal): Promise<readonly InstalledModelView[]> {
     const ids = await importModel(input, principal, this.#options.importing, signal);
+    return await Promise.all(ids.map((id) => this.#get(id)));
+  }
+
+  async adopt(modelId: string | null, signal: AbortSignal): Promise<readonly InstalledModelView[]> {
+    const ids = await this.#adopting.run('all', () => adoptModels(modelId, this.#options.adopting, signal));
     return await Promise.all(ids.map((id) => this.#get(id)));
   }
 

@@ -186,4 +186,6 @@ export type InstalledModels = {
    * FILE_NOT_FOUND, UNSAFE_FILE (also what a scan refuses), UNSUPPORTED_MODEL, INSUFFICIENT_STORAGE.
    */
   import(input: ImportModel, principal: Principal, signal: AbortSignal): Promise<readonly InstalledModelView[]>;
+  /** Enters what other tools have put into the shared Hugging Face cache, whole and sound: all, or the one model. Answers what is new. */
+  adopt(modelId: string | null, signal: AbortSignal): Promise<readonly InstalledModelView[]>;
 };

@@ -14,7 +14,7 @@ const needed: Record<string, Role> = {
   ),
   'query apiKeys': 'ADMIN',
   ...Object.fromEntries(
-    ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'verifyInstalledModel', 'repairInstalledModel', 'deleteInstalledModel', 'refreshModel',
+    ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'verifyInstalledModel', 'repairInstalledModel', 'adoptModels', 'deleteInstalledModel', 'refreshModel',
       'startDeployment', 'stopDeployment', 'restartDeployment', 'updateDeployment', 'deleteDeployment'].map((name) => [`mutation ${name}`, 'OPERATOR']),
   ),
   ...Object.fromEntries(

@@ -110,6 +110,7 @@ function installedOf(world: World): InstalledModels {
     verify: unsupported,
     repair: unsupported,
     import: unsupported,
+    adopt: async () => [],
     volumes: async () => [{ path: '/data', purpose: 'data', totalBytes: 2 ** 40, freeBytes: 2 ** 39, reservedBytes: 0, usedByModelsBytes: 0 }],
   };
 }

@@ -83,6 +83,7 @@ export async function openRoom(options: RoomOptions): Promise<TestRoom> {
     hfCacheDir: join(folder, 'hf'),
     modelsDir: join(folder, 'models'),
     dataDir: join(folder, 'data'),
+    adoptAtStart: false,
     reserveBytes: 0,
     transfer: { ...quickSettings, partBytes: MiB, connections: 4 },
     ...options.config,

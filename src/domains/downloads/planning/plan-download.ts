@@ -135,6 +135,12 @@ function completeShards(files: readonly ModelFile[], wanted: Set<string>): void 
   for (const { path } of files) if (sets.has(setOf(path) ?? '')) wanted.add(path);
 }
 
+/** Part of a model is none; what stands in the names is all that says how many there should be. */
+export function hasAllShards(paths: readonly string[]): boolean {
+  const sets = Map.groupBy(paths, (path) => /^(.*)-\d{5}-of-(\d{5})\.[a-z]+$/i.exec(path)?.slice(1).join('\n') ?? path);
+  return [...sets].every(([key, members]) => members.length === Number(key.split('\n')[1] ?? 1));
+}
+
 function unsafe(message: string, paths: readonly string[]): AppError {
   return new AppError('UNSAFE_FILE', message, { details: { paths: paths.slice(0, 20) } });
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { modelIdOf, parseModelRef } from '../../../../domains/catalog/model-ref.ts';
 import type { InstalledModels, InstalledModelView } from '../../../../domains/downloads/types.ts';
 import { builder } from '../../builder.ts';
 import { principalOf } from '../../context.ts';
@@ -38,6 +39,30 @@ const ImportModelPayload = builder.objectRef<{ installedModels: readonly Install
     installedModels: t.field({ type: [InstalledModel], description: 'One for each variant that was found there.', resolve: ({ installedModels }) => [...installedModels] }),
   }),
 });
+
+const AdoptModelsInput = builder.inputType('AdoptModelsInput', {
+  description: 'Which models in the shared Hugging Face cache to take over.',
+  fields: (t) => ({ modelId: t.field({ type: 'ModelId', description: 'Only this one; all when left out.' }) }),
+});
+
+const AdoptModelsPayload = builder.objectRef<{ installedModels: readonly InstalledModelView[] }>('AdoptModelsPayload').implement({
+  description: 'What `adoptModels` answers when it is done.',
+  fields: (t) => ({
+    installedModels: t.field({ type: [InstalledModel], description: 'What counts as installed since then.', resolve: ({ installedModels }) => [...installedModels] }),
+  }),
+});
+
+builder.mutationField('adoptModels', (t) =>
+  t.field({
+    type: AdoptModelsPayload,
+    authScopes: { role: 'OPERATOR' },
+    description: 'Looks for models that other tools have put into the shared Hugging Face cache, as each start does. Those that are whole and sound count as installed then. Takes as long as reading them.',
+    args: { input: t.arg({ type: AdoptModelsInput, required: true, description: 'Which ones.' }) },
+    errors: resultOf('AdoptModels', [UnavailableError]),
+    resolve: (_root, { input }, { services, signal }) =>
+      outcomeOf(async () => ({ installedModels: await services.installed.adopt(input.modelId ? modelIdOf(parseModelRef(input.modelId)) : null, signal) })),
+  }),
+);
 
 builder.mutationField('verifyInstalledModel', (t) =>
   t.field({
