@@ -26,6 +26,6 @@ const jest = fileURLToPath(import.meta.resolve('jest/bin/jest'));
 const child = spawn(
   process.execPath,
   ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...(await leftOut(isLong)), ...(selected.length ? ['--selectProjects', ...selected] : [])],
-  { stdio: 'inherit' },
+  { stdio: 'inherit', env: { ...process.env, ...(isLong && { LLM_MANAGER_TEST_LONG: '1' }) } },
 );
 child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));

@@ -141,7 +141,7 @@ export function describeModelRuntime(name: string, make: () => Promise<RuntimeUn
       }
       const { handle, keepsake } = model;
       expect(keepsake).toBeTruthy();
-      const found = { ...request(subject.good), handle, keepsake: JSON.parse(JSON.stringify(keepsake)) as Keepsake };
+      const found = { ...request(subject.good), handle, keepsake: JSON.parse(JSON.stringify(keepsake)) as Keepsake, loggedUntil: null };
       const adopted = await adopt(found, never);
       expect(adopted).toMatchObject({ baseUrl: model.baseUrl, model: model.model, headers: model.headers, contextSize: model.contextSize, handle, keepsake });
       await adopted?.check(AbortSignal.timeout(5_000));

@@ -38,6 +38,7 @@ export async function startDockerDaemon(options: { liveRestore?: boolean } = {})
   const bridge = createBridge();
   let daemon: ChildProcess | null = null;
   const start = async (): Promise<void> => {
+    if (daemon?.exitCode === null && daemon.signalCode === null) return;
     const log = openSync(join(folder, 'dockerd.log'), 'a');
     daemon = spawn(
       'dockerd',

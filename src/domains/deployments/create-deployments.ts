@@ -16,6 +16,7 @@ import type { LogLimits } from './logs/run-log.ts';
 import type { ModelRuntime, RuntimeStart } from './runtime.ts';
 import { Ownership } from './ownership.ts';
 import { StartPlanner } from './start-planner.ts';
+import { endStrays } from './strays.ts';
 import { Supervisors } from './supervisors.ts';
 import type { Deployments } from './types.ts';
 
@@ -97,23 +98,26 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
   return {
     deployments,
     uses: () => supervisors.uses(),
-    ...lifeOf({ instances, ownership, elsewhere, commands }, (signal) => supervisors.close(config.onStop === 'keep', signal)),
+    ...lifeOf({ instances, ownership, elsewhere, commands, sweep: (signal) => endStrays({ runtimes, repository, clock, logger }, signal) }, (signal) => supervisors.close(config.onStop === 'keep', signal)),
   };
 }
 
-type Parts = { instances: Instances; ownership: Ownership; elsewhere: Elsewhere; commands: CommandListener };
+type Parts = { instances: Instances; ownership: Ownership; elsewhere: Elsewhere; commands: CommandListener; sweep: (signal: AbortSignal) => Promise<void> };
 
-function lifeOf({ instances, ownership, elsewhere, commands }: Parts, closeAll: (signal: AbortSignal) => Promise<void>): Pick<DeploymentsRoom, 'start' | 'stop'> {
+function lifeOf({ instances, ownership, elsewhere, commands, sweep }: Parts, closeAll: (signal: AbortSignal) => Promise<void>): Pick<DeploymentsRoom, 'start' | 'stop'> {
   const stopping = new AbortController();
+  let sweeping: Promise<void> = Promise.resolve();
   return {
     start: async (signal) => {
       const endTelling = instances.onDeath((dead) => ownership.inherit(dead, stopping.signal));
       stopping.signal.addEventListener('abort', endTelling, { once: true });
       await ownership.start(signal);
       commands.start();
+      sweeping = sweep(stopping.signal);
     },
     stop: async (signal) => {
       stopping.abort();
+      await sweeping;
       await commands.stop();
       elsewhere.close();
       await closeAll(signal);

@@ -1,13 +1,12 @@
 import type { DeploymentRow } from './deployment.repository.ts';
 import { unknownHealth } from './health.ts';
 import type { Supervisor } from './supervisor.ts';
-import type { DeploymentUseView, DeploymentView, LastExit } from './types.ts';
+import type { DeploymentHealth, DeploymentUseView, DeploymentView, LastExit } from './types.ts';
 
 const noUse: DeploymentUseView = { cpuPercent: null, memoryBytes: null, gpuMemoryBytes: null };
 
 /** The row with the live figures of the process that runs it laid over. */
 export async function toView(row: DeploymentRow, supervisor: Supervisor | undefined): Promise<DeploymentView> {
-  const isUp = row.status === 'running' || row.status === 'unhealthy';
   const { id, name, runtime, status, desiredStatus, config, restarts, runs, createdAt } = row;
   return {
     id,
@@ -20,7 +19,7 @@ export async function toView(row: DeploymentRow, supervisor: Supervisor | undefi
     desiredStatus,
     config,
     endpoint: row.endpoint ?? null,
-    health: isUp && supervisor ? supervisor.live.health : unknownHealth,
+    health: healthOf(row, supervisor),
     resources: supervisor ? await supervisor.live.use() : noUse,
     restarts,
     runs,
@@ -29,6 +28,13 @@ export async function toView(row: DeploymentRow, supervisor: Supervisor | undefi
     createdAt,
     startedAt: row.startedAt ?? null,
   };
+}
+
+function healthOf({ status }: DeploymentRow, supervisor: Supervisor | undefined): DeploymentHealth {
+  const health = supervisor?.live.health ?? unknownHealth;
+  if (status === 'running' || status === 'unhealthy') return health;
+  // Why it is not known: what runs it is away.
+  return status === 'restarting' && health.status === 'unknown' ? health : unknownHealth;
 }
 
 function toLastExit({ lastExit }: DeploymentRow): LastExit | null {

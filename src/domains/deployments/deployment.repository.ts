@@ -89,6 +89,12 @@ export class DeploymentRepository {
     return await this.#em().find(Deployment, { status: { $in: [...occupyingStatuses] } }, { orderBy: { id: 'asc' }, limit: manyMax });
   }
 
+  /** Containers and the like that rows of this runtime name as theirs; as many as run. */
+  async handledIds(runtime: string): Promise<ReadonlySet<string>> {
+    const rows = await this.#em().find(Deployment, { runtime, handle: { $ne: null } }, { fields: ['handle'] });
+    return new Set(rows.flatMap(({ handle }) => handle?.containerId ?? []));
+  }
+
   async usesInstalledModel(installedModelId: string): Promise<boolean> {
     if (!isId(installedModelId)) return false;
     return (await this.#em().count(Deployment, { installedModelId, status: { $in: [...occupyingStatuses] } })) > 0;

@@ -4,7 +4,7 @@ import { healthPolicyOf, keepAliveMsOf, restartPolicyOf } from './deployment-con
 import { deploymentMachine, type DeploymentStatus } from './deployment.machine.ts';
 import type { DeploymentRow, StatePatch } from './deployment.repository.ts';
 import { failedStart, runEngine, type EngineRunHooks, type RunOutcome } from './engine-run.ts';
-import { unknownHealth } from './health.ts';
+import { unknownHealth, unknownNow } from './health.ts';
 import type { LiveEngine } from './live-engine.ts';
 import type { OpenLog } from './logs/log-store.ts';
 import { adoptModel, endLeftOver } from './model-adoption.ts';
@@ -42,6 +42,7 @@ type Begin = { adopted: RunningModel } | { given: Awaited<ReturnType<SupervisorD
 
 const lastLinesTold = 20;
 const leftOverLimitMs = 15_000;
+const awayPauseMs = 2_000;
 
 /** Runs of one deployment's engine, one after another: start or take over, watch, and decide what its end means. */
 export class EngineCycle {
@@ -73,6 +74,7 @@ export class EngineCycle {
     if (!row) return { type: 'done' };
     const runtime = this.#deps.runtimeOf(row.runtime);
     if (!runtime) return this.#fail({ code: 'RUNTIME_UNAVAILABLE', message: `There is no runtime ${row.runtime} any more.` }, {});
+    if (row.status === 'restarting') await this.#untilReachable(runtime, signal);
     const { inherits } = this;
     if (inherits) {
       const next = await this.#inherit(row, runtime, signal);
@@ -86,6 +88,16 @@ export class EngineCycle {
     const open = await logs.openRun(this.#id, run);
     open.log.say('info', `Start ${run} of ${row.name} with ${runtime.name}.`);
     return await this.#follow({ row, runtime, open }, () => this.#start({ row, runtime, open }, signal), signal);
+  }
+
+  /** While the daemon that runs its models is away, a start would only use up the tries that a faulty model has. */
+  async #untilReachable(runtime: ModelRuntime, signal: AbortSignal): Promise<void> {
+    for (let reason = await runtime.awayReason?.(signal); typeof reason === 'string'; reason = await runtime.awayReason?.(signal)) {
+      const isNews = this.#live.health.message !== reason;
+      this.#live.health = unknownNow(this.#live.health, reason, this.#deps.clock.now());
+      if (isNews) this.#owner.publish('restarting');
+      await this.#deps.clock.sleep(awayPauseMs, signal);
+    }
   }
 
   /** Null when there was nothing to take over; then nothing is left of it. */

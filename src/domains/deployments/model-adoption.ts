@@ -17,7 +17,7 @@ export async function adoptModel({ row, runtime, open, repository, logger }: Ado
   const { handle, id: deploymentId, name, config } = row;
   const keepsake = await repository.keepsakeOf(row.id);
   if (handle && keepsake && runtime.adopt) {
-    const request = { deploymentId, name, config, handle, keepsake, log: runtimeLog(open), logFile: open.outputFile };
+    const request = { deploymentId, name, config, handle, keepsake, log: runtimeLog(open), logFile: open.outputFile, loggedUntil: open.loggedUntil };
     try {
       const model = await withTimeLimit(adoptionLimitMs, signal, async (limited) => await runtime.adopt?.(request, limited));
       if (model) return model;

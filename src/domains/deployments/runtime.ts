@@ -39,6 +39,17 @@ export type ModelRuntime = {
    * not take. Left out by runtimes of which nothing outlives the service.
    */
   readonly adopt?: (request: RuntimeAdoption, signal: AbortSignal) => Promise<RunningModel | null>;
+  /**
+   * Ends what earlier processes of this service left running and no handle names any more; `known` are the ids of
+   * those that one does. Rejects where that cannot be told now; it is asked again later. Never ends what this process
+   * has started. Answers how many it ended.
+   */
+  readonly endStrays?: (known: ReadonlySet<string>, signal: AbortSignal) => Promise<number>;
+  /**
+   * For runtimes whose models run in a daemon: why that cannot be reached now, null when it can. Asked before a model
+   * is started again, which waits for as long as this says something: a daemon that restarts is no fault of the model.
+   */
+  readonly awayReason?: (signal: AbortSignal) => Promise<string | null>;
 };
 
 export type RuntimeCapabilities = {
@@ -58,7 +69,12 @@ export type RuntimeHandle = { runtime: string; pid: number | null; startTime: st
  */
 export type Keepsake = Readonly<Record<string, string | number | boolean | null>>;
 
-export type RuntimeAdoption = Pick<RuntimeStart, 'deploymentId' | 'name' | 'config' | 'log' | 'logFile'> & { handle: RuntimeHandle; keepsake: Keepsake };
+export type RuntimeAdoption = Pick<RuntimeStart, 'deploymentId' | 'name' | 'config' | 'log' | 'logFile'> & {
+  handle: RuntimeHandle;
+  keepsake: Keepsake;
+  /** When the last line was written to its log, for those whose output is not a file; null when that is not known. */
+  loggedUntil: Date | null;
+};
 
 export type RuntimeStart = {
   deploymentId: string;

@@ -59,7 +59,7 @@ const memoryLimitBytes = 256 * 1024 * 1024;
       Privileged: false, CapAdd: null, CapDrop: ['ALL'], SecurityOpt: ['no-new-privileges'], ReadonlyRootfs: true,
       Tmpfs: { '/tmp': 'rw,nosuid,nodev,noexec,size=268435456' },
       Binds: null, VolumesFrom: null, Devices: null, DeviceRequests: null, GroupAdd: null, ExtraHosts: null, Links: null,
-      Mounts: [{ Type: 'bind', Source: folder, Target: '/models', ReadOnly: true }],
+      Mounts: [{ Type: 'bind', Source: modelPath, Target: '/models/tiny.gguf', ReadOnly: true }],
       PortBindings: { '8080/tcp': [{ HostIp: '127.0.0.1', HostPort: '' }] }, PublishAllPorts: false,
       NetworkMode: 'bridge', PidMode: '', IpcMode: 'private', UTSMode: '', UsernsMode: '',
       PidsLimit: 512, Memory: memoryLimitBytes, MemorySwap: memoryLimitBytes, NanoCpus: 1e9, OomKillDisable: false,
@@ -83,6 +83,19 @@ const memoryLimitBytes = 256 * 1024 * 1024;
     expect(now.toSorted()).toEqual([foreign.handle.containerId, again.handle.containerId].toSorted());
     await left.exited;
     for (const model of [foreign, again]) await model.stop(0, never);
+  });
+
+  it('that no deployment names is swept, one that a deployment names, that this process has made or that is another service\'s is not', async () => {
+    const left = await runtime().start(request(), never);
+    const named = await runtime().start({ ...request(), deploymentId: '0190a000-0000-7000-8000-000000000001' }, never);
+    const mine = runtime();
+    const own = await mine.start({ ...request(), deploymentId: '0190a000-0000-7000-8000-000000000002' }, never);
+    const other = createDockerRuntime({ engine: new DockerEngine({ kind: 'socket', path: daemon.socket }, 'service-b'), http: plainHttp, images: [daemon.image] });
+    expect(await other.endStrays?.(new Set(), never)).toBe(0);
+    expect(await mine.endStrays?.(new Set([named.handle.containerId ?? '']), never)).toBe(1);
+    expect((await containers()).toSorted()).toEqual([named.handle.containerId, own.handle.containerId].toSorted());
+    await left.exited;
+    for (const model of [named, own]) await model.stop(0, never);
   });
 
   it('reports the end of its process, and leaves it to nobody else to start it again', async () => {

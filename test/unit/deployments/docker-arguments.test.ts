@@ -1,6 +1,9 @@
+import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { argumentFaults } from '../../../src/domains/deployments/runtimes/docker/arguments.ts';
-import { placeOfModel } from '../../../src/domains/deployments/runtimes/docker/container-options.ts';
+import { mountModel } from '../../../src/domains/deployments/runtimes/docker/mounted-model.ts';
 import { templateImages, templateOf } from '../../../src/domains/deployments/runtimes/docker/image-templates.ts';
 
 const allowed = new Set(['--batch-size', '--mlock']);
@@ -30,9 +33,21 @@ describe('the kind of an image', () => {
   });
 });
 
-describe('the place of a model in a container', () => {
-  it('is its folder, and for the shared cache the folder that its links stay in', () => {
-    expect(placeOfModel('/data/models/tiny.gguf')).toEqual({ folder: '/data/models', fileInside: '/models/tiny.gguf' });
-    expect(placeOfModel('/hub/models--org--name/snapshots/abc/sub/x.gguf')).toEqual({ folder: '/hub/models--org--name', fileInside: '/models/snapshots/abc/sub/x.gguf' });
+describe('a model in a container', () => {
+  it('is there under its own names, all parts of it and nothing else, wherever the links of its store lead', async () => {
+    const folder = await realpath(await mkdtemp(path.join(tmpdir(), 'llmm-mounts-')));
+    await Promise.all(['blobs', 'names'].map((name) => mkdir(path.join(folder, name))));
+    const names = ['big-00001-of-00002.gguf', 'big-00002-of-00002.gguf', 'other-00001-of-00002.gguf', 'one.gguf'];
+    for (const name of names) {
+      await writeFile(path.join(folder, 'blobs', `sha256-${name}`), '');
+      await symlink(`../blobs/sha256-${name}`, path.join(folder, 'names', name));
+    }
+    const seen = (...wanted: string[]): unknown => expect.arrayContaining(wanted.map((name) => ({ source: path.join(folder, 'blobs', `sha256-${name}`), target: `/models/${name}` })));
+    const split = await mountModel(path.join(folder, 'names', 'big-00001-of-00002.gguf'));
+    expect(split).toEqual({ files: seen('big-00001-of-00002.gguf', 'big-00002-of-00002.gguf'), fileInside: '/models/big-00001-of-00002.gguf' });
+    expect(split.files).toHaveLength(2);
+    const single = await mountModel(path.join(folder, 'names', 'one.gguf'));
+    expect([single.fileInside, single.files.length, single.files]).toEqual(['/models/one.gguf', 1, seen('one.gguf')]);
+    await rm(folder, { recursive: true });
   });
 });

@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LogLine } from '../../../shared/event-bus.ts';
 import { systemErrorCode } from '../../../shared/system-error.ts';
@@ -25,12 +25,13 @@ export async function listOutputs(folder: string): Promise<number[]> {
 }
 
 /** Where the log of a run goes on; behind a line that a crash left torn in a file of its own. */
-export async function endOfRun(folder: string, run: number): Promise<{ segment: number; offset: number }> {
+export async function endOfRun(folder: string, run: number): Promise<{ segment: number; offset: number; writtenAt: Date | null }> {
   const last = (await listSegments(folder)).filter((file) => file.run === run).at(-1);
-  if (!last) return { segment: 0, offset: 0 };
+  if (!last) return { segment: 0, offset: 0, writtenAt: null };
   const bytes = await readFile(last.path).catch(ignoreMissing(Buffer.alloc(0)));
+  const writtenAt = (await stat(last.path).catch(ignoreMissing(null)))?.mtime ?? null;
   const isWhole = bytes.length === 0 || bytes.at(-1) === newline;
-  return isWhole ? { segment: last.segment, offset: bytes.length } : { segment: last.segment + 1, offset: 0 };
+  return isWhole ? { segment: last.segment, offset: bytes.length, writtenAt } : { segment: last.segment + 1, offset: 0, writtenAt };
 }
 
 /** The files of all runs, oldest first; none when nothing was ever logged. */

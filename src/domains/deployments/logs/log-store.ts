@@ -25,6 +25,8 @@ export type OpenLog = {
   log: RunLog;
   /** File for the engine's own output, taken over into the log while it grows. */
   outputFile: string;
+  /** When an earlier process wrote the last line of this run; null for a new run. */
+  loggedUntil: Date | null;
   /** Takes over the rest of the engine's output, once the engine has ended. */
   endOutput: () => Promise<void>;
   /** With `keepOutput` the engine goes on, and `resumeRun` takes up its output where it was left. */
@@ -51,7 +53,7 @@ export class LogStore {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     for (const left of await listOutputs(folder)) if (left < run) await (await this.resumeRun(deploymentId, left)).close();
     await this.#prune(folder, run);
-    return this.#openAt(deploymentId, run, { segment: 0, offset: 0 });
+    return this.#openAt(deploymentId, run, { segment: 0, offset: 0, writtenAt: null });
   }
 
   /** Goes on with the log of a run whose engine outlived the service. */
@@ -61,7 +63,7 @@ export class LogStore {
     return this.#openAt(deploymentId, run, await endOfRun(folder, run));
   }
 
-  #openAt(deploymentId: string, run: number, begin: { segment: number; offset: number }): OpenLog {
+  #openAt(deploymentId: string, run: number, begin: Awaited<ReturnType<typeof endOfRun>>): OpenLog {
     const folder = this.#folderOf(deploymentId);
     const onFault = (error: unknown): void => this.#options.logger.warn({ deploymentId, err: error }, 'the log of a deployment could not be written or read');
     const log = new RunLog({
@@ -84,7 +86,7 @@ export class LogStore {
       await log.close();
       if (this.#open.get(deploymentId) === entry) this.#open.delete(deploymentId);
     };
-    return { log, outputFile, endOutput, close };
+    return { log, outputFile, loggedUntil: begin.writtenAt, endOutput, close };
   }
 
   /** Lines oldest first; `cursor` goes on after a page, `tail` begins so many lines before the end. */

@@ -1,19 +1,18 @@
-import path from 'node:path';
 import type { ContainerCreateOptions, HostConfig } from 'dockerode';
 import type { ImageStart, ImageTemplate } from './image-templates.ts';
+import type { MountedFile } from './mounted-model.ts';
 
 export type ContainerPlan = {
   start: ImageStart;
   template: ImageTemplate;
   image: string;
   labels: Readonly<Record<string, string>>;
-  /** The one folder of this machine that it sees, read only. */
-  modelFolder: string;
+  /** The files of this machine that it sees, read only. */
+  files: readonly MountedFile[];
   /** What the machine has: the limit where none was set. */
   machine: { memoryBytes: number; cores: number };
 };
 
-export const modelFolderInside = '/models';
 const temporaryBytes = 256 * 1024 * 1024;
 const nanosPerCore = 1e9;
 
@@ -37,7 +36,7 @@ export function containerOptions(plan: ContainerPlan): ContainerCreateOptions {
   };
 }
 
-function hostConfig({ start: { config }, template, modelFolder, machine }: ContainerPlan, port: string): HostConfig {
+function hostConfig({ start: { config }, template, files, machine }: ContainerPlan, port: string): HostConfig {
   const memory = config.memoryLimitBytes ?? machine.memoryBytes;
   return {
     Privileged: false,
@@ -45,7 +44,7 @@ function hostConfig({ start: { config }, template, modelFolder, machine }: Conta
     SecurityOpt: ['no-new-privileges'],
     ReadonlyRootfs: true,
     Tmpfs: { '/tmp': `rw,nosuid,nodev,${template.isTmpExecutable ? 'exec' : 'noexec'},size=${temporaryBytes}` },
-    Mounts: [{ Type: 'bind', Source: modelFolder, Target: modelFolderInside, ReadOnly: true }],
+    Mounts: files.map(({ source, target }) => ({ Type: 'bind', Source: source, Target: target, ReadOnly: true })),
     PortBindings: { [port]: [{ HostIp: '127.0.0.1', HostPort: config.port ? String(config.port) : '' }] },
     NetworkMode: 'bridge',
     IpcMode: 'private',
@@ -65,15 +64,4 @@ function hostConfig({ start: { config }, template, modelFolder, machine }: Conta
 function gpuRequest(devices: readonly string[]): NonNullable<HostConfig['DeviceRequests']>[number] {
   const common = { Driver: '', Capabilities: [['gpu']], Options: {} };
   return devices.includes('all') ? { ...common, Count: -1, DeviceIDs: [] } : { ...common, Count: 0, DeviceIDs: [...devices] };
-}
-
-/**
- * The folder to show to a container and the file's path below it. In the shared cache a model's files are links to
- * its `blobs` folder, two levels up, so the model's whole folder is shown.
- */
-export function placeOfModel(modelPath: string): { folder: string; fileInside: string } {
-  const inCache = /^(.*\/(?:models)--[^/]+)\/(snapshots\/[^/]+\/.+)$/.exec(modelPath);
-  const folder = inCache?.[1] ?? path.dirname(modelPath);
-  const file = inCache?.[2] ?? path.basename(modelPath);
-  return { folder, fileInside: `${modelFolderInside}/${file}` };
 }

@@ -25,6 +25,8 @@ export class DockerEngine {
   readonly where: string;
   readonly #client: Docker;
   readonly #serviceId: string;
+  /** Containers that this process has made. */
+  readonly #made = new Set<string>();
 
   constructor(address: DockerAddress, serviceId: string) {
     this.where = address.kind === 'socket' ? address.path : `${address.host}:${address.port}`;
@@ -72,7 +74,9 @@ export class DockerEngine {
   }
 
   async create(options: ContainerCreateOptions): Promise<string> {
-    return (await this.#client.createContainer(options)).id;
+    const { id } = await this.#client.createContainer(options);
+    this.#made.add(id);
+    return id;
   }
 
   /** Null when there is no such container. */
@@ -90,6 +94,7 @@ export class DockerEngine {
       // 409: it is being removed already.
       if (status !== 404 && status !== 409) throw error;
     });
+    this.#made.delete(id);
   }
 
   /** Removes every container of this service that bears the deployment's label. */
@@ -98,6 +103,22 @@ export class DockerEngine {
     const found = await this.#client.listContainers({ all: true, filters: { label } });
     for (const { Id } of found) await this.remove(Id);
     return found.length;
+  }
+
+  /** Removes the containers of earlier processes of this service that are not `known`. */
+  async sweepStrays(known: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
+    const found = await abortable(this.#client.listContainers({ all: true, filters: { label: [`${serviceLabel}=${this.#serviceId}`] } }), signal);
+    const strays = found.filter(({ Id }) => !known.has(Id) && !this.#made.has(Id));
+    for (const { Id } of strays) {
+      signal.throwIfAborted();
+      await this.remove(Id);
+    }
+    return strays.length;
+  }
+
+  /** Whether it is one of this service and deployment; also tells that it is there and runs. */
+  isRunningFor(deploymentId: string, about: ContainerInspectInfo): boolean {
+    return about.State.Running && Object.entries(this.labels(deploymentId)).every(([name, value]) => about.Config.Labels[name] === value);
   }
 }
 

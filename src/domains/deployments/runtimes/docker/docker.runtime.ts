@@ -3,14 +3,15 @@ import { AppError, isAppError, type FieldFault } from '../../../../shared/errors
 import { defaultContextSize } from '../../../../shared/gguf/fit-policy.ts';
 import { GgufError } from '../../../../shared/gguf/errors.ts';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
-import { HealthUnknownError, type ModelRuntime, type RunningModel, type RuntimeHandle, type RuntimeStart } from '../../runtime.ts';
+import type { ModelRuntime, RunningModel, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
 import type { DeploymentConfig, EngineInfo, RuntimeInfo } from '../../types.ts';
-import { untilIdle } from '../llama-cpp/llama-server/server-process.ts';
 import { readModelFile } from '../llama-cpp/model-file.ts';
 import { untilReady } from '../until-ready.ts';
 import { argumentFaults } from './arguments.ts';
-import { containerOptions, placeOfModel } from './container-options.ts';
+import { containerOptions } from './container-options.ts';
+import { mountModel } from './mounted-model.ts';
 import { WatchedContainer } from './container.ts';
+import { adoptContainer, health, toRunningModel, type ContainerServer } from './running-container.ts';
 import { dockerFault, isAway, type DockerEngine, type DockerMachine } from './docker-engine.ts';
 import { templateImages, templateOf, type ImageTemplate } from './image-templates.ts';
 
@@ -31,7 +32,6 @@ const unusable: readonly { key: keyof DeploymentConfig; field: string }[] = [
 /** Options of GPU back ends and of thread placement; others of these families load code. */
 const environmentNames = new Set(['GGML_CUDA_ENABLE_UNIFIED_MEMORY', 'GGML_CUDA_FORCE_MMQ', 'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'VLLM_ATTENTION_BACKEND', 'VLLM_LOGGING_LEVEL']);
 
-const healthBytesMax = 4_096;
 
 /** Runs a GGUF in a container of a Docker Engine, from an image that the operator allows. */
 export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
@@ -44,6 +44,12 @@ export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
     probe: async (signal): Promise<RuntimeInfo> => ({ ...common, ...(await probe(deps.engine, signal)) }),
     validate: (config) => validate(config, images),
     start: (request, signal) => start({ ...deps, image: request.config.image ?? images[0] ?? '' }, request, signal),
+    adopt: (request, signal) => adoptContainer(deps, request, signal),
+    endStrays: (known, signal) => deps.engine.sweepStrays(known, signal),
+    awayReason: (signal) => deps.engine.machine(signal).then(() => null, (error: unknown) => {
+      signal.throwIfAborted();
+      return isAppError(error) ? error.message : `The Docker Engine at ${deps.engine.where} does not answer.`;
+    }),
     endOrphan: async ({ containerId }) => {
       if (containerId !== null) await deps.engine.remove(containerId);
     },
@@ -103,9 +109,9 @@ async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): 
     await engine.client.getContainer(id).start();
     const port = await publishedPort(engine, id, template);
     watched = new WatchedContainer(engine, id, request.log, 0);
-    const server: Server = { http: parts.http, baseUrl: `http://127.0.0.1:${port}` };
+    const server: ContainerServer = { http: parts.http, baseUrl: `http://127.0.0.1:${port}` };
     await untilServing(server, watched, signal);
-    return toRunningModel({ parts, server, watched, handle, secret, contextSize, model: request.name });
+    return toRunningModel({ ...server, engine, watched, handle, secret, contextSize, model: request.name });
   } catch (error) {
     watched?.letGo();
     await engine.remove(id).catch(() => undefined);
@@ -125,13 +131,13 @@ async function contextSizeOf({ config }: RuntimeStart, modelPath: string): Promi
 type Creation = Parts & { template: ImageTemplate; machine: DockerMachine; contextSize: number; secret: string; modelPath: string };
 
 async function create({ engine, image, template, machine, contextSize, secret, modelPath }: Creation, { config, name, deploymentId, log }: RuntimeStart): Promise<string> {
-  const { folder, fileInside } = placeOfModel(modelPath);
+  const { files, fileInside } = await mountModel(modelPath);
   try {
     const swept = await engine.sweep(deploymentId);
     if (swept > 0) log('supervisor', 'warn', 'Removed a container that an earlier start had left.');
     const options = containerOptions({
       start: { config, name, modelFile: fileInside, secret, contextSize },
-      template, image, machine, modelFolder: folder, labels: engine.labels(deploymentId),
+      template, image, machine, files, labels: engine.labels(deploymentId),
     });
     return await engine.create(options);
   } catch (cause) {
@@ -146,45 +152,9 @@ async function publishedPort(engine: DockerEngine, id: string, template: ImageTe
   throw new AppError('START_FAILED', about?.State.Running === false ? 'The container ended at once; its log says more.' : 'The container has no port on this machine.');
 }
 
-type Server = { http: OutgoingHttp; baseUrl: string };
-
-async function untilServing(server: Server, watched: WatchedContainer, signal: AbortSignal): Promise<void> {
+async function untilServing(server: ContainerServer, watched: WatchedContainer, signal: AbortSignal): Promise<void> {
   const ended = watched.exited.then(({ code, reason }) => Promise.reject(new AppError('START_FAILED', reason ?? `The container ended before it was ready (exit code ${code ?? 'unknown'}); its log says more.`)));
   await untilReady((asking) => health(server, asking).then(() => true), ended, signal);
-}
-
-async function health({ http, baseUrl }: Server, signal: AbortSignal): Promise<void> {
-  const answer = await http({ method: 'GET', url: `${baseUrl}/health`, maxBytes: healthBytesMax, allowPrivate: true, overflow: 'truncate' }, signal);
-  if (answer.status !== 200) throw new Error(`/health answered ${answer.status}`);
-}
-
-type Running = { parts: Parts; server: Server; watched: WatchedContainer; handle: RuntimeHandle; secret: string; contextSize: number; model: string };
-
-function toRunningModel({ parts, server, watched, handle, secret, contextSize, model }: Running): RunningModel {
-  return {
-    baseUrl: server.baseUrl,
-    model,
-    headers: { authorization: `Bearer ${secret}` },
-    contextSize,
-    handle,
-    exited: watched.exited,
-    check: async (signal) => {
-      const fault = await health(server, signal).then(() => null, (error: unknown) => (error instanceof Error ? error : new Error(String(error))));
-      if (fault === null) return;
-      signal.throwIfAborted();
-      await parts.engine.machine(signal).catch((cause: unknown) => {
-        signal.throwIfAborted();
-        throw new HealthUnknownError('The Docker Engine does not answer, so nothing is known of the container.', { cause });
-      });
-      throw fault;
-    },
-    use: () => watched.use(),
-    stop: async (drainMs, signal) => {
-      // Model servers cut running answers when they are told to end, so they are waited for here.
-      if (drainMs > 0) await untilIdle({ ...server, secret }, AbortSignal.any([signal, AbortSignal.timeout(drainMs)]));
-      await watched.end(drainMs === 0, signal);
-    },
-  };
 }
 
 /** Text of Docker's daemon that people should not have to know. */
