@@ -1,4 +1,4 @@
-import type { RelaySink } from '../../domains/chat/relay/types.ts';
+import type { RelayHead, RelaySink } from '../../domains/chat/relay/types.ts';
 import { AppError } from '../../shared/errors.ts';
 import { drained } from '../http/event-stream.ts';
 import type { Exchange } from '../http/exchange.ts';
@@ -8,7 +8,7 @@ const collectedBytesMax = 64 * 1024 * 1024;
 
 type SinkOptions = { ignored: readonly string[]; stalledMsMax: number };
 
-function headersOf(contentType: string, sessionId: string | null, { ignored }: SinkOptions): Record<string, string> {
+function headersOf({ contentType, sessionId }: RelayHead, { ignored }: SinkOptions): Record<string, string> {
   return {
     'content-type': contentType,
     'cache-control': 'no-store',
@@ -21,10 +21,11 @@ function headersOf(contentType: string, sessionId: string | null, { ignored }: S
 /** Passes bytes on as they come; at most what the connection takes at once is held. */
 export function createResponseSink({ res, signal }: Exchange, options: SinkOptions): RelaySink {
   return {
-    begin({ contentType, sessionId }) {
-      for (const [name, value] of Object.entries(headersOf(contentType, sessionId, options))) res.setHeader(name, value);
-      res.writeHead(200);
-      res.flushHeaders();
+    begin(head) {
+      const { contentType, bytes } = head;
+      res.writeHead(200, { ...headersOf(head, options), ...(bytes !== null && { 'content-length': bytes }) });
+      // What comes in one piece goes with its headers.
+      if (contentType === 'text/event-stream') res.flushHeaders();
     },
     write(bytes) {
       return res.write(bytes) ? undefined : drained(res, signal, options.stalledMsMax);
@@ -38,8 +39,8 @@ export function createCollectingSink({ res }: Exchange, options: SinkOptions): R
   let bytes = 0;
   let headers: Record<string, string> = {};
   return {
-    begin({ contentType, sessionId }) {
-      headers = headersOf(contentType, sessionId, options);
+    begin(head) {
+      headers = headersOf(head, options);
     },
     write(chunk) {
       bytes += chunk.length;

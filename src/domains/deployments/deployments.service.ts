@@ -6,6 +6,7 @@ import { newId } from '../../shared/ids.ts';
 import { assertPageLimit, type Page, type PageRequest } from '../../shared/paging.ts';
 import { hashRequest, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
 import type { Principal } from '../../shared/principal.ts';
+import { shareReads } from '../../shared/shared-reads.ts';
 import { configFaults, mergeConfig } from './deployment-config.ts';
 import { nameFaults, nthName } from './deployment-name.ts';
 import { toView } from './deployment-view.ts';
@@ -43,11 +44,16 @@ const searchLengthMax = 500;
 
 export class DeploymentsService implements Deployments {
   readonly #deps: DeploymentsServiceDeps;
+  /** What every request to a model looks up first. */
+  readonly #rowsByName: (name: string) => Promise<DeploymentRow | null>;
+  readonly #rowsById: (id: string) => Promise<DeploymentRow | null>;
   /** One creation at a time, so that two requests cannot both find the same port free. */
   readonly #creating = new KeyedMutex();
 
   constructor(deps: DeploymentsServiceDeps) {
     this.#deps = deps;
+    this.#rowsByName = shareReads((name) => deps.repository.findByName(name));
+    this.#rowsById = shareReads((id) => deps.repository.find(id));
   }
 
   async start(input: StartDeployment, principal: Principal, signal: AbortSignal): Promise<DeploymentView> {
@@ -117,7 +123,7 @@ export class DeploymentsService implements Deployments {
   }
 
   async findByName(name: string): Promise<DeploymentView | null> {
-    const row = await this.#deps.repository.findByName(name);
+    const row = await this.#rowsByName(name);
     return row ? await this.#view(row) : null;
   }
 
@@ -194,7 +200,7 @@ export class DeploymentsService implements Deployments {
 
   async ensureReady(id: string, signal: AbortSignal): Promise<ReadyTarget> {
     this.#deps.supervisors.assertOpen();
-    return await (await this.#controlsOf(await this.#row(id))).ensureReady(signal);
+    return await (await this.#controlsOf(found(await this.#rowsById(id)))).ensureReady(signal);
   }
 
   async usesInstalledModel(installedModelId: string): Promise<boolean> {
@@ -243,9 +249,7 @@ export class DeploymentsService implements Deployments {
   }
 
   async #row(id: string): Promise<DeploymentRow> {
-    const row = await this.#deps.repository.find(id);
-    if (!row) throw new AppError('DEPLOYMENT_NOT_FOUND', 'There is no such deployment.');
-    return row;
+    return found(await this.#deps.repository.find(id));
   }
 
   async #controlsOf(row: DeploymentRow): Promise<Controls> {
@@ -265,6 +269,11 @@ export class DeploymentsService implements Deployments {
   #publish(id: string, status: string): void {
     this.#deps.events.publish('deployment.changed', id, { deploymentId: id, status });
   }
+}
+
+function found(row: DeploymentRow | null): DeploymentRow {
+  if (!row) throw new AppError('DEPLOYMENT_NOT_FOUND', 'There is no such deployment.');
+  return row;
 }
 
 function claimOf(input: StartDeployment, principal: Principal): IdempotencyClaim | null {

@@ -127,7 +127,7 @@ class Relay implements RunningAnswer {
       const response = await this.#open(this.#target, signal);
       const contentType = contentTypeOf(response);
       if (request.record) this.#recording = await this.#record(request.record, this.#target, contentType);
-      this.#sink.begin({ contentType, sessionId: this.#recording?.sessionId ?? null });
+      this.#sink.begin({ contentType, sessionId: this.#recording?.sessionId ?? null, bytes: bytesOf(response, contentType) });
       await this.#copy(response, contentType, { fed: () => watchdog.feed(silenceMs), signal });
     } finally {
       unlink();
@@ -181,6 +181,12 @@ function toUpstream({ route, body, isStream, record }: RelayRequest, target: Inf
   const headers = { accept: isStream ? eventStream : 'application/json', ...target.headers, 'content-type': 'application/json' };
   const withUsage = isStream && record ? { stream_options: { include_usage: true } } : {};
   return { method: 'POST', url: `${target.baseUrl.replace(/\/+$/, '')}${route}`, headers, body: JSON.stringify({ ...body, ...withUsage, model: target.model }) };
+}
+
+/** Null for a stream, of which something may be kept back, and where the engine did not tell. */
+function bytesOf({ headers }: StreamingResponse, contentType: string): number | null {
+  const given = headers['content-length'] ?? '';
+  return contentType !== eventStream && /^\d{1,15}$/.test(given) ? Number(given) : null;
 }
 
 function contentTypeOf({ headers }: StreamingResponse): string {

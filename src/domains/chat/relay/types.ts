@@ -29,10 +29,17 @@ export type RecordRequest = {
   wantsUsage: boolean;
 };
 
+export type RelayHead = {
+  contentType: string;
+  sessionId: string | null;
+  /** Of an answer in one piece, when the engine told. */
+  bytes: number | null;
+};
+
 /** Where the engine's answer goes. */
 export type RelaySink = {
   /** Once, before the first byte. */
-  begin(head: { contentType: string; sessionId: string | null }): void;
+  begin(head: RelayHead): void;
   /** Nothing when there is room for more, else resolves when there is; rejects when the reader has gone. */
   write(bytes: Uint8Array): Promise<void> | undefined;
 };
