@@ -1,13 +1,13 @@
 /**
  * Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. What kills
- * a download at every step takes minutes: `--long` runs it too. Tests of Redis need its program.
+ * a download at every step, or drops a reader after each of 200 pieces, takes minutes: `--long` runs it too. Tests of Redis need its program.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { findInPath } from '../src/platform/programs.ts';
 
 const projects = ['unit', 'contract', 'integration', 'e2e'];
-const longTests = ['integration/downloads/kill-each-step'];
+const longTests = ['integration/downloads/kill-each-step', 'integration/chat/resume-each-piece'];
 const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
 
 async function leftOut(isLong: boolean): Promise<string[]> {

@@ -11,6 +11,8 @@ export type CompletionScript = {
   tokenMs?: number;
   /** The token with this index and all after it wait until the gate opens. */
   holdBefore?: { index: number; gate: Gate };
+  /** Waited for before the token with each index, and before the end. */
+  before?: (index: number) => Promise<unknown>;
   /** Answers with this instead of a stream. */
   refuse?: { status: number; body: unknown; headers?: Record<string, string> };
   /** Accepts the request and never answers. */
@@ -33,6 +35,10 @@ export type CompletionsServer = {
   readonly requests: SeenRequest[];
   /** Completions whose connection is open. */
   readonly active: number;
+  /** Completions that have had a slot. */
+  readonly served: number;
+  /** Completions beyond so many wait until one is over; null: none waits. */
+  limitSlots(count: number | null): void;
   /** Completions whose client went away before the end. */
   readonly abandoned: number;
   /** The next completions, in order; after them `fallback`. */
@@ -47,7 +53,13 @@ export type CompletionsServer = {
 
 /** A small OpenAI-compatible server on a loopback port: streams scripted tokens and fails as it is told. */
 export async function startCompletionsServer(): Promise<CompletionsServer> {
-  const state = { scripts: [] as CompletionScript[], fallback: {} as CompletionScript, choose: null as ((seen: SeenRequest) => CompletionScript) | null, active: 0, abandoned: 0 };
+  const state = { scripts: [] as CompletionScript[], fallback: {} as CompletionScript, choose: null as ((seen: SeenRequest) => CompletionScript) | null, active: 0, abandoned: 0, served: 0, slots: null as number | null, playing: 0, waiting: [] as (() => void)[] };
+  const freeSlots = (): void => {
+    while (state.waiting.length > 0 && (state.slots === null || state.playing < state.slots)) {
+      state.playing += 1;
+      state.waiting.shift()?.();
+    }
+  };
   const requests: SeenRequest[] = [];
   const server = createServer((request, response) => {
     // What a client asks before it trusts the server.
@@ -66,6 +78,17 @@ export async function startCompletionsServer(): Promise<CompletionsServer> {
         state.active -= 1;
         if (!response.writableFinished) state.abandoned += 1;
       });
+      await new Promise<void>((resolve) => {
+        state.waiting.push(resolve);
+        freeSlots();
+      });
+      state.served += 1;
+      const giveBack = (): void => {
+        state.playing -= 1;
+        freeSlots();
+      };
+      if (response.destroyed) giveBack();
+      else response.on('close', giveBack);
       await play(script, seen, response);
     })().catch(() => response.destroy());
   });
@@ -82,12 +105,20 @@ export async function startCompletionsServer(): Promise<CompletionsServer> {
     get abandoned() {
       return state.abandoned;
     },
+    get served() {
+      return state.served;
+    },
+    limitSlots: (count) => {
+      state.slots = count;
+      freeSlots();
+    },
     script: (...scripts) => void state.scripts.push(...scripts),
     fallback: (script) => void (state.fallback = script),
     scriptBy: (choose) => void (state.choose = choose),
     reset: () => {
       requests.length = 0;
-      Object.assign(state, { scripts: [], fallback: {}, choose: null });
+      Object.assign(state, { scripts: [], fallback: {}, choose: null, served: 0, slots: null });
+      freeSlots();
     },
     close: async () => {
       server.closeAllConnections();
@@ -144,7 +175,8 @@ function wholeAnswer(path: string, body: Record<string, unknown>, tokens: readon
 }
 
 /** What is to happen before the token at `index`, or before the end. */
-async function prepare({ cutAfter, inject, holdBefore, tokenMs }: CompletionScript, index: number, response: ServerResponse): Promise<void> {
+async function prepare({ before, cutAfter, inject, holdBefore, tokenMs }: CompletionScript, index: number, response: ServerResponse): Promise<void> {
+  await before?.(index);
   if (inject?.after === index) response.write(inject.raw);
   if (holdBefore?.index === index) await holdBefore.gate.opened;
   if (cutAfter === index) await cut(response);
