@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import OpenAI from 'openai';
 import type { EngineProcess } from '../../../src/domains/deployments/runtimes/llama-cpp/engine-process.ts';
 import { createEngineBench, post, postJson, readEvents, readHealth, waitUntil } from '../../support/engine.ts';
 import { tinyStory } from '../../support/tiny-gguf.ts';
@@ -59,6 +60,38 @@ describe('an engine with a model that tells a story', () => {
     const { prompt_tokens: promptTokens } = first.body['usage'] as { prompt_tokens: number };
     expect(second.body['usage']).toMatchObject({ prompt_tokens: promptTokens, prompt_tokens_details: { cached_tokens: promptTokens - 1 } });
     expect(textOf(second.body)).toBe(tinyStory);
+  });
+
+  it('embeds each text as a unit vector of its own, in order, and counts the tokens', async () => {
+    const { status, body } = await postJson(engine, '/v1/embeddings', { model: 'tiny', input: ['Hi there', 'Something else', 'Hi there'] });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ object: 'list', model: 'tiny', data: [{ object: 'embedding', index: 0 }, { index: 1 }, { index: 2 }] });
+    const [first, second, third] = (body['data'] as { embedding: number[] }[]).map(({ embedding }) => embedding);
+    expect(first).toHaveLength(128);
+    expect(Math.hypot(...first!)).toBeCloseTo(1, 5);
+    expect(third).toEqual(first);
+    expect(second).not.toEqual(first);
+    const one = await postJson(engine, '/v1/embeddings', { input: 'Hi there', encoding_format: 'base64' });
+    const [{ embedding }] = one.body['data'] as [{ embedding: string }];
+    const bytes = Buffer.from(embedding, 'base64');
+    expect(Array.from({ length: 128 }, (_, place) => bytes.readFloatLE(place * 4))).toEqual(first!.map(Math.fround));
+    const { prompt_tokens: tokens } = one.body['usage'] as { prompt_tokens: number };
+    expect(tokens).toBeGreaterThan(0);
+    const client = new OpenAI({ apiKey: engine.secret, baseURL: `http://127.0.0.1:${engine.port}/v1`, maxRetries: 0 });
+    const official = await client.embeddings.create({ model: 'tiny', input: ['Hi there'] });
+    expect(official.data[0]?.embedding).toEqual(first!.map(Math.fround));
+  });
+
+  it('refuses to embed what it cannot as a whole, and answers on', async () => {
+    const refused = [
+      [{ input: 'word '.repeat(5_000) }, 400, 'context_length_exceeded'],
+      [{ input: ['fine', ''] }, 400, 'invalid_value'],
+      [{ input: [1, 2, 3] }, 400, 'invalid_value'],
+      [{ input: 'x', dimensions: 2 }, 400, 'unsupported_parameter'],
+      [{}, 400, 'invalid_value'],
+    ] as const;
+    for (const [body, status, code] of refused) expect(await postJson(engine, '/v1/embeddings', body)).toMatchObject({ status, body: { error: { code } } });
+    expect((await postJson(engine, chat, hello)).status).toBe(200);
   });
 
   it('streams piece by piece and ends with the reason, the usage and [DONE]', async () => {
@@ -157,7 +190,7 @@ describe('an engine with a model that tells a story', () => {
   });
 
   it('knows no other routes and methods', async () => {
-    expect((await postJson(engine, '/v1/embeddings', {})).status).toBe(404);
+    expect((await postJson(engine, '/v1/moderations', {})).status).toBe(404);
     expect((await postJson(engine, '/v1/models', {})).status).toBe(405);
     const response = await fetch(`http://127.0.0.1:${engine.port}${chat}`, { headers: { authorization: `Bearer ${engine.secret}` } });
     expect(response.status).toBe(405);

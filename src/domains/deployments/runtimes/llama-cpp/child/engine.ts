@@ -17,6 +17,7 @@ export type LoadedModel = {
   model: LlamaModel;
   sequences: readonly LlamaContextSequence[];
   contextSize: number;
+  threads: number;
 };
 
 /** Where the pieces go as they come. Called synchronously; must not throw. */

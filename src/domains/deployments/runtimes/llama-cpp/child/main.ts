@@ -5,6 +5,7 @@
  */
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Embedder } from './embedder.ts';
 import { Engine } from './engine.ts';
 import { Lease } from './lease.ts';
 import { createEngineLog } from './log.ts';
@@ -42,8 +43,9 @@ async function start({ options, secret }: Extract<ToEngine, { type: 'start' }>):
   loaded = await loadModel(options, log, createProgressReporter());
   const { model, contextSize, threads, gpu } = loaded;
   const engine = new Engine(loaded, options.queueMax);
+  const embedder = new Embedder(loaded, options.queueMax);
   const { trainContextSize } = model;
-  server.serve({ engine, contextSize, trainContextSize, loadedAt: new Date() });
+  server.serve({ engine, embedder, contextSize, trainContextSize, loadedAt: new Date() });
   log('info', `Ready on port ${port}: context ${options.parallel} x ${contextSize}, ${threads} threads, ${gpu === false ? 'processor' : gpu}.`);
   isReady = true;
   send({ type: 'ready', pid: process.pid, port, contextSize, trainContextSize, parallel: options.parallel, threads, gpu, gpuLayers: model.gpuLayers });

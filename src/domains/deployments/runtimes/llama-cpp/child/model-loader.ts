@@ -16,7 +16,7 @@ export class EngineFailure extends Error {
   }
 }
 
-export type LoadResult = LoadedModel & { threads: number; gpu: string | false };
+export type LoadResult = LoadedModel & { gpu: string | false };
 
 /** Long contexts cost memory that most chats never use; who wants more asks for it. */
 const defaultContextSizeMax = 4_096;

@@ -82,7 +82,8 @@ export function parseCompletionRequest(body: unknown): GenerationRequest {
   return { ...toCommon(parsed), prompt: { type: 'text', text }, responseFormat: { type: 'text' } };
 }
 
-function parse<T>(schema: z.ZodType<T>, body: unknown): T {
+/** Throws the first fault as a RequestError that names the parameter. */
+export function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const given = z.record(z.string(), z.unknown()).safeParse(body).data ?? {};
   for (const name of unsupported) {
     if (isSet(given[name])) throw new RequestError(400, 'unsupported_parameter', `${name}: this engine does not support it.`, { param: name });

@@ -5,6 +5,8 @@ import { StopReason, isAbort } from '../../../../../shared/abort.ts';
 import { createGate } from '../../../../../shared/async.ts';
 import { createAnswerWriter, sendError, sendJson } from './answer-writer.ts';
 import { readJson } from './body.ts';
+import type { Embedder } from './embedder.ts';
+import { parseEmbeddingRequest, toEmbeddingAnswer, type EmbeddingRequest } from './embedding-request.ts';
 import type { Engine, GenerationResult } from './engine.ts';
 import type { Lease } from './lease.ts';
 import type { EngineLog } from './log.ts';
@@ -13,7 +15,7 @@ import { parseChatRequest, parseCompletionRequest } from './requests.ts';
 import type { GenerationRequest } from './requests.ts';
 import { leaseMsMax, leasePath } from '../protocol.ts';
 
-export type ServedModel = { engine: Engine; contextSize: number; trainContextSize: number; loadedAt: Date };
+export type ServedModel = { engine: Engine; embedder: Embedder; contextSize: number; trainContextSize: number; loadedAt: Date };
 
 export type EngineServerOptions = { secret: string; modelName: string; log: EngineLog; lease: Lease };
 
@@ -81,9 +83,15 @@ export class EngineServer {
       await this.#renewLease(request, response);
       return;
     }
+    if (path === embeddingsPath) {
+      assertMethod(request, 'POST');
+      const { embedder } = this.#accepting();
+      await this.#embed(embedder, parseEmbeddingRequest(await readJson(request)), response);
+      return;
+    }
     if (parse === undefined) throw new RequestError(404, 'not_found', 'There is no such route.');
     assertMethod(request, 'POST');
-    const engine = this.#acceptingEngine();
+    const { engine } = this.#accepting();
     await this.#answer(engine, parse(await readJson(request)), response);
   }
 
@@ -92,10 +100,10 @@ export class EngineServer {
     throw new RequestError(401, 'invalid_api_key', 'The key is missing or wrong.');
   }
 
-  #acceptingEngine(): Engine {
+  #accepting(): ServedModel {
     if (this.#isDraining) throw new RequestError(503, 'shutting_down', 'The engine is stopping.', { retryAfterSeconds: 5 });
     if (this.#served === undefined) throw new RequestError(503, 'loading', 'The model is still being loaded.', { retryAfterSeconds: 1 });
-    return this.#served.engine;
+    return this.#served;
   }
 
   #sendHealth(response: ServerResponse): void {
@@ -123,19 +131,37 @@ export class EngineServer {
   }
 
   async #answer(engine: Engine, request: GenerationRequest, response: ServerResponse): Promise<void> {
+    await this.#run(response, async (controller) => {
+      const onReaderTooSlow = (): void => controller.abort(new StopReason('caller_gone'));
+      const writer = createAnswerWriter({ response, request, modelName: this.#options.modelName, onReaderTooSlow });
+      try {
+        const prepared = await engine.prepare(request);
+        const result = await engine.generate(prepared, writer, controller.signal);
+        writer.finish(result);
+        this.#options.log('info', describe(result));
+      } catch (error) {
+        if (isAbort(error) && response.destroyed) this.#options.log('info', 'The caller went away; the generation was stopped.');
+        else writer.fail(this.#toRequestError(error));
+      }
+    });
+  }
+
+  async #embed(embedder: Embedder, request: EmbeddingRequest, response: ServerResponse): Promise<void> {
+    await this.#run(response, async ({ signal }) => {
+      const result = await embedder.embed(request, signal);
+      sendJson(response, 200, toEmbeddingAnswer(result, request, this.#options.modelName));
+      this.#options.log('info', `Embedded: ${result.vectors.length} texts, ${result.promptTokens} tokens.`);
+    });
+  }
+
+  /** Work that is ended when its caller goes away or the server has drained long enough. */
+  async #run(response: ServerResponse, work: (controller: AbortController) => Promise<void>): Promise<void> {
     const controller = new AbortController();
     const abort = (): void => controller.abort(new StopReason('caller_gone'));
-    const writer = createAnswerWriter({ response, request, modelName: this.#options.modelName, onReaderTooSlow: abort });
     this.#running.add(controller);
     response.once('close', abort);
     try {
-      const prepared = await engine.prepare(request);
-      const result = await engine.generate(prepared, writer, controller.signal);
-      writer.finish(result);
-      this.#options.log('info', describe(result));
-    } catch (error) {
-      if (isAbort(error) && response.destroyed) this.#options.log('info', 'The caller went away; the generation was stopped.');
-      else writer.fail(this.#toRequestError(error));
+      await work(controller);
     } finally {
       response.off('close', abort);
       this.#running.delete(controller);
@@ -151,6 +177,7 @@ export class EngineServer {
   }
 }
 
+const embeddingsPath = '/v1/embeddings';
 const generationRoutes: ReadonlyMap<string, (body: unknown) => GenerationRequest> = new Map([
   ['/v1/chat/completions', parseChatRequest],
   ['/v1/completions', parseCompletionRequest],
