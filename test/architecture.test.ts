@@ -80,7 +80,9 @@ describe('rooms', () => {
 
   it('keep the command line outside of the service, whose API it uses like anybody else', () => {
     const allowed = /^infrastructure\/(config|data-folder|logging|lifecycle)\//;
-    const wrong = imports.filter(isRelative).filter(({ file, target }) => file.startsWith('cli/') && target.startsWith('infrastructure/') && !allowed.test(target));
+    // The doctor has to say why a service cannot log in, when there is none to ask.
+    const isDoctors = (file: string, target: string): boolean => file === 'cli/doctor/postgresql-check.ts' && target === 'infrastructure/database/sql-client.ts';
+    const wrong = imports.filter(isRelative).filter(({ file, target }) => file.startsWith('cli/') && target.startsWith('infrastructure/') && !allowed.test(target) && !isDoctors(file, target));
     expect(show(wrong)).toEqual([]);
   });
 

@@ -1,6 +1,4 @@
-import { execFile } from 'node:child_process';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import type { WebSocket } from 'ws';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createTemporaryFolder, type TemporaryFolder } from '../support/data-dir.ts';
@@ -13,6 +11,7 @@ import { enginesOf, isAlive, openFilesOf, processesNaming } from '../support/pro
 import { startRedisServer, type RedisServer } from '../support/redis-server.ts';
 import { RestClient } from '../support/rest-client.ts';
 import { buildSafetensors } from '../support/safetensors.ts';
+import { startSeparateCluster, stopSeparateCluster } from '../support/separate-cluster.ts';
 import { startService, type ServiceProcess } from '../support/service-process.ts';
 import { readSse } from '../support/sse.ts';
 import type { TestCluster } from '../support/test-cluster.ts';
@@ -29,11 +28,6 @@ type Json = Record<string, unknown>;
 /** True once the subscriber has got the final state. */
 type Subscriber = () => boolean;
 
-/** By a program: in this process the server's supervisor would outlive the test. */
-const clusterCommand = async (...args: string[]): Promise<string> =>
-  (await promisify(execFile)(process.execPath, ['--disable-warning=ExperimentalWarning', path.join(process.cwd(), 'test', 'support', 'test-cluster-command.ts'), ...args])).stdout;
-const startCluster = async (): Promise<TestCluster> => JSON.parse(await clusterCommand('start', String(process.pid))) as TestCluster;
-
 describe('two service processes on one PostgreSQL and one Redis', () => {
   let hub: Hub;
   let cluster: TestCluster;
@@ -46,7 +40,7 @@ describe('two service processes on one PostgreSQL and one Redis', () => {
   const cacheFolder = (): string => path.join(folders[0]!.path, 'shared-cache');
 
   beforeAll(async () => {
-    [cluster, redis] = await Promise.all([startCluster(), startRedisServer()]);
+    [cluster, redis] = await Promise.all([startSeparateCluster(), startRedisServer()]);
     hub = await createHub({
       repos: [
         { id: 'tiny/loop-GGUF', files: [{ path: 'loop-F16.gguf', content: bufferContent(buildTinyGguf({ mode: 'loop', contextLength: 65_536 })) }] },
@@ -72,7 +66,7 @@ describe('two service processes on one PostgreSQL and one Redis', () => {
       for (const { pid } of await processesNaming(folder.path)) process.kill(pid, 'SIGKILL');
       await folder.remove();
     }
-    await Promise.all([hub.close(), redis.close(), clusterCommand('stop', cluster.folder)]);
+    await Promise.all([hub.close(), redis.close(), stopSeparateCluster(cluster)]);
   }, 60_000);
 
   const apiOf = (service: ServiceProcess): RestClient => new RestClient(service.url, adminKey);

@@ -4,7 +4,8 @@ import type { CommandContext, Handler } from '../context.ts';
 import { fault, ok, type Check, type CheckStatus } from '../doctor/check.ts';
 import { checkDaemons, checkLlamaServer } from '../doctor/engine-checks.ts';
 import { checkDataFolder, checkDisks, checkEmbeddedDatabase, checkEngines, checkNode, checkService } from '../doctor/local-checks.ts';
-import { checkPostgresql, checkReady, checkSites } from '../doctor/network-checks.ts';
+import { checkReady, checkSites } from '../doctor/network-checks.ts';
+import { checkPostgresql } from '../doctor/postgresql-check.ts';
 import { checkRedis } from '../doctor/redis-check.ts';
 import { exitCodes } from '../failure.ts';
 

@@ -1,5 +1,3 @@
-import { connect as connectTcp, type Socket } from 'node:net';
-import { once } from 'node:events';
 import type { Config } from '../../infrastructure/config/config.ts';
 import type { ServerInfo } from '../../infrastructure/data-folder/folder-files.ts';
 import { fault, ok, reasonOf, warning, type Check } from './check.ts';
@@ -34,37 +32,9 @@ export async function checkSites({ sources }: Config, signal: AbortSignal): Prom
   return await Promise.all(sites.map((site) => checkSite(site, signal)));
 }
 
-async function ask(socket: Socket, question: Buffer, signal: AbortSignal): Promise<Buffer> {
-  try {
-    socket.write(question);
-    const [answer] = (await once(socket, 'data', { signal })) as [Buffer];
-    return answer;
-  } finally {
-    socket.destroy();
-  }
-}
-
 /** Aborts with the signal, or when an answer takes longer than anybody waits. */
 export function withTimeout(signal: AbortSignal): AbortSignal {
   return AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-}
-
-/** SSLRequest of PostgreSQL's protocol, to which every server answers S or N before anybody logs in. */
-const sslRequest = Buffer.from([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
-
-export async function checkPostgresql({ database }: Config, signal: AbortSignal): Promise<Check> {
-  if (database.kind !== 'postgresql') return ok('database', 'embedded');
-  const url = new URL(database.url.reveal());
-  const address = { host: url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1', port: Number(url.port || 5432) };
-  const place = `${address.host}:${address.port}`;
-  try {
-    const answer = await ask(connectTcp(address), sslRequest, withTimeout(signal));
-    if (/^[SN]$/.test(answer.subarray(0, 1).toString('latin1'))) return ok('database', `PostgreSQL answers at ${place}`);
-    return fault('database', `what answers at ${place} is not PostgreSQL`, 'Check DATABASE_URL.');
-  } catch (error) {
-    signal.throwIfAborted();
-    return fault('database', `PostgreSQL is not reachable at ${place} (${reasonOf(error)})`, 'Start it, or check DATABASE_URL.');
-  }
 }
 
 /** Whether a service that runs is ready; it looks at its database itself. */

@@ -4,6 +4,7 @@ import { Migrator } from '@mikro-orm/migrations';
 import type { MigrationObject } from '@mikro-orm/core';
 import type { Logger } from '../../shared/logger.ts';
 import { releaseDeadClients } from './dead-clients.ts';
+import { tellOutages } from './told-outages.ts';
 
 export type Orm = MikroORM<AbstractSqlDriver>;
 export type Entities = readonly (EntityClass<AnyEntity> | EntitySchema)[];
@@ -20,13 +21,15 @@ const connectTimeoutMs = 10_000;
 
 export async function createPostgresOrm(url: string, options: OrmOptions): Promise<Orm> {
   const { MikroORM: PostgresOrm, PostgreSqlDriver } = await import('@mikro-orm/postgresql');
-  return await PostgresOrm.init<AbstractSqlDriver>({
+  const orm = await PostgresOrm.init<AbstractSqlDriver>({
     ...commonOptions(options),
     driver: PostgreSqlDriver,
     clientUrl: url,
     pool: { min: 0, max: connectionsMax },
     driverOptions: { connectionTimeoutMillis: connectTimeoutMs, application_name: 'llm-manager', keepAlive: true, onPoolCreated: releaseDeadClients },
   });
+  tellOutages(orm.driver);
+  return orm;
 }
 
 /** `folder` null = in memory. The driver is loaded here only: its WebAssembly takes memory that most never need. */
