@@ -70,7 +70,7 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
     const needsModel = runtimes.get(row.runtime)?.capabilities.needsModel === true;
     if (!needsModel) return { modelPath: null, apiKey: await repository.apiKeyOf(row.id) };
     const files = ggufFilesOf(await planner.modelOf(row));
-    const makeRoom = (missingBytes: number): Promise<boolean> => supervisors.makeRoom(missingBytes, row.id);
+    const makeRoom = (missingBytes: number): Promise<boolean> => supervisors.makeRoom(missingBytes, row.id, signal);
     await fit.claim(row.id, files, { config: row.config, override: row.override.includes('fit'), makeRoom });
     return { modelPath: files.path, apiKey: null };
   };

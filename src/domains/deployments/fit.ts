@@ -21,6 +21,7 @@ export class FitChecker {
   readonly #machineMemory: MachineMemory;
   readonly #promised = new Map<string, number>();
   readonly #claiming = new KeyedMutex();
+  readonly #makingRoom = new KeyedMutex();
   readonly #headers = new Map<string, GgufHeader>();
 
   constructor(machineMemory: MachineMemory) {
@@ -48,15 +49,24 @@ export class FitChecker {
    * bytes that are missing and answers whether it has freed them.
    */
   async claim(deploymentId: string, files: ModelFiles, options: ClaimOptions): Promise<void> {
-    // One at a time: two that look at the same free memory would both take it.
-    await this.#claiming.run('', async () => {
-      let report = await this.report(files, options.config, deploymentId);
-      if (report.verdict === 'does_not_fit' && !options.override) {
-        const isRoomier = await options.makeRoom(report.neededBytes - report.availableBytes);
-        if (isRoomier) report = await this.report(files, options.config, deploymentId);
-        if (report.verdict === 'does_not_fit') throw doesNotFit(report);
-      }
+    if ((await this.#tryClaim(deploymentId, files, options)) === null) return;
+    // One at a time, so that two do not end engines for the same bytes; who fits without that does not wait for it.
+    await this.#makingRoom.run('', async () => {
+      const found = await this.#tryClaim(deploymentId, files, options);
+      if (found === null) return;
+      const isRoomier = await options.makeRoom(found.neededBytes - found.availableBytes);
+      const missing = isRoomier ? await this.#tryClaim(deploymentId, files, options) : found;
+      if (missing !== null) throw doesNotFit(missing);
+    });
+  }
+
+  /** Null when it is claimed, else why it does not fit. One at a time: two that look at the same free memory would both take it. */
+  async #tryClaim(deploymentId: string, files: ModelFiles, { config, override }: ClaimOptions): Promise<FitReport | null> {
+    return await this.#claiming.run('', async () => {
+      const report = await this.report(files, config, deploymentId);
+      if (report.verdict === 'does_not_fit' && !override) return report;
       this.#promised.set(deploymentId, report.neededBytes);
+      return null;
     });
   }
 

@@ -191,6 +191,12 @@ export class Supervisor {
     return isPinned || this.live.usage.isBusy || this.#unloaded !== null ? null : this.live.usage.lastAtMs;
   }
 
+  /** Loaded on demand and in use: it may be unloaded once that use has ended. */
+  get isBusyOnDemand(): boolean {
+    const { current, usage } = this.live;
+    return current !== null && keepAliveMsOf(current.row.config) !== null && usage.isBusy && this.#unloaded === null;
+  }
+
   /** Ends an engine that nobody uses, until the next request; false when somebody uses it after all. */
   async unload(reason: string): Promise<boolean> {
     return await this.#commands.run('', async () => {

@@ -7,6 +7,11 @@ import { endLeftOver } from './model-adoption.ts';
 import { Supervisor, type SupervisorDeps } from './supervisor.ts';
 
 const leftOverLimitMs = 20_000;
+/** How long a load waits for answers of other models to end; whoever asks for it waits as long. */
+const busyWaitMs = 60_000;
+
+/** With the memory that it takes. */
+type Weighed = { supervisor: Supervisor; bytes: number };
 
 /** The supervisors of this process, one a deployment, made when first needed. */
 export class Supervisors {
@@ -73,18 +78,36 @@ export class Supervisors {
 
   /**
    * Makes room for a model by ending engines that were loaded on demand and that nobody uses, the longest unused
-   * first and no more than needed by what they really take. False when all of them together are too little; then
-   * none is ended.
+   * first and no more than needed by what they really take. Where those that are in use would be needed too, it waits
+   * a while for their answers to end. False when all of them together are too little, or the time is over; then none
+   * is ended.
    */
-  async makeRoom(neededBytes: number, exceptFor: string): Promise<boolean> {
+  async makeRoom(neededBytes: number, exceptFor: string, signal: AbortSignal): Promise<boolean> {
+    const waiting = new AbortController();
+    const isOver = this.#deps.clock.sleep(busyWaitMs, AbortSignal.any([signal, waiting.signal])).then(() => true, () => true);
+    try {
+      for (;;) {
+        const busy = [...this.#all.values()].filter((supervisor) => supervisor.id !== exceptFor && supervisor.isBusyOnDemand);
+        const endings = busy.map((supervisor) => supervisor.live.usage.nextEnd.then(() => false));
+        const idle = await this.#evictable(exceptFor);
+        if (sum(idle) >= neededBytes) return await this.#evict(idle, neededBytes);
+        if (sum(idle) + sum(await withBytes(busy)) < neededBytes) return false;
+        if (await Promise.race([isOver, ...endings])) return false;
+      }
+    } finally {
+      waiting.abort();
+      signal.throwIfAborted();
+    }
+  }
+
+  async #evict(idle: readonly Weighed[], neededBytes: number): Promise<boolean> {
     const chosen: Supervisor[] = [];
     let gainBytes = 0;
-    for (const { supervisor, bytes } of await this.#evictable(exceptFor)) {
+    for (const { supervisor, bytes } of idle) {
       if (gainBytes >= neededBytes) break;
       chosen.push(supervisor);
       gainBytes += bytes;
     }
-    if (gainBytes < neededBytes) return false;
     const ended = await Promise.all(
       chosen.map(async (supervisor) => {
         const over = supervisor.ended();
@@ -98,21 +121,16 @@ export class Supervisors {
 
   /** Memory that `makeRoom` could free now. */
   async evictableBytes(exceptFor: string | null): Promise<number> {
-    return (await this.#evictable(exceptFor)).reduce((sum, { bytes }) => sum + bytes, 0);
+    return sum(await this.#evictable(exceptFor));
   }
 
-  async #evictable(exceptFor: string | null): Promise<{ supervisor: Supervisor; bytes: number }[]> {
+  async #evictable(exceptFor: string | null): Promise<Weighed[]> {
     const idle = [...this.#all.values()].flatMap((supervisor) => {
       const sinceMs = supervisor.id === exceptFor ? null : supervisor.idleSinceMs;
       return sinceMs === null ? [] : [{ supervisor, sinceMs }];
     });
     const byAge = idle.sort((a, b) => a.sinceMs - b.sinceMs);
-    return await Promise.all(
-      byAge.map(async ({ supervisor }) => {
-        const { memoryBytes, gpuMemoryBytes } = await supervisor.live.use();
-        return { supervisor, bytes: (memoryBytes ?? 0) + (gpuMemoryBytes ?? 0) };
-      }),
-    );
+    return await withBytes(byAge.map(({ supervisor }) => supervisor));
   }
 
   /** Ends every engine, or with `keep` lets those go on that can; running answers get the drain time, at most until the signal aborts. */
@@ -120,4 +138,15 @@ export class Supervisors {
     this.#closed = true;
     await Promise.all([...this.#all.values()].map((supervisor) => supervisor.close(keep, signal)));
   }
+}
+
+const sum = (weighed: readonly Weighed[]): number => weighed.reduce((total, { bytes }) => total + bytes, 0);
+
+async function withBytes(supervisors: readonly Supervisor[]): Promise<Weighed[]> {
+  return await Promise.all(
+    supervisors.map(async (supervisor) => {
+      const { memoryBytes, gpuMemoryBytes } = await supervisor.live.use();
+      return { supervisor, bytes: (memoryBytes ?? 0) + (gpuMemoryBytes ?? 0) };
+    }),
+  );
 }

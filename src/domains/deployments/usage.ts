@@ -25,6 +25,11 @@ export class Usage {
     return this.isBusy ? this.#clock.monotonicMs() : this.#lastAtMs;
   }
 
+  /** Opens with the next end of a use. */
+  get nextEnd(): Promise<void> {
+    return this.#ended.opened;
+  }
+
   /** A new engine is there: its time without use begins now. */
   loaded(): void {
     this.#isUsed = false;

@@ -2,11 +2,13 @@ import { platform } from 'node:os';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { Logger } from '../../shared/logger.ts';
-import type { DeploymentUse } from '../../shared/resources-sample.ts';
+import type { DeploymentUse, GpuSample } from '../../shared/resources-sample.ts';
 import type { Host } from './host.ts';
 import { createLinuxHost } from './linux-host.ts';
+import { allGpus } from './gpu-program.ts';
 import { NvidiaSmi } from './nvidia-smi.ts';
 import { createPortableHost } from './portable-host.ts';
+import { RocmSmi } from './rocm-smi.ts';
 import { Sampler, type WatchedDisk } from './sampler.ts';
 import { SystemService } from './system.service.ts';
 import type { System } from './types.ts';
@@ -22,6 +24,7 @@ export type SystemDeps = {
   deployments?: () => Promise<readonly DeploymentUse[]>;
   host?: Host;
   nvidiaSmi?: string;
+  rocmSmi?: string;
 };
 
 export type SystemRoom = {
@@ -30,6 +33,7 @@ export type SystemRoom = {
   machineMemory: () => Promise<{ availableBytes: number; gpuFreeBytes: number | null }>;
   /** Bytes that a process holds on graphics cards; null where that cannot be told. */
   gpuMemoryOf: (pid: number) => Promise<number | null>;
+  gpus: () => Promise<readonly GpuSample[]>;
   /** Resolves with the first sample taken. */
   start: () => Promise<void>;
   stop: () => Promise<void>;
@@ -38,8 +42,11 @@ export type SystemRoom = {
 export function createSystem(deps: SystemDeps): SystemRoom {
   const { events, clock, logger, disks } = deps;
   const host = deps.host ?? (platform() === 'linux' ? createLinuxHost() : createPortableHost());
-  const onFault = (error: unknown): void => logger.warn({ err: error }, 'nvidia-smi gave no figures');
-  const gpus = new NvidiaSmi({ clock, onFault, ...(deps.nvidiaSmi === undefined ? {} : { command: deps.nvidiaSmi }) });
+  const faultOf = (program: string) => (error: unknown): void => logger.warn({ err: error }, `${program} gave no figures`);
+  const gpus = allGpus([
+    new NvidiaSmi({ clock, onFault: faultOf('nvidia-smi'), ...(deps.nvidiaSmi === undefined ? {} : { command: deps.nvidiaSmi }) }),
+    new RocmSmi({ clock, onFault: faultOf('rocm-smi'), ...(deps.rocmSmi === undefined ? {} : { command: deps.rocmSmi }) }),
+  ]);
   const sampler = new Sampler({
     host,
     gpus,
@@ -54,5 +61,5 @@ export function createSystem(deps: SystemDeps): SystemRoom {
     const gpuFreeBytes = cards.length === 0 ? null : cards.reduce((sum, card) => sum + card.memoryTotalBytes - card.memoryUsedBytes, 0);
     return { availableBytes: memory.availableBytes, gpuFreeBytes };
   };
-  return { system, machineMemory, gpuMemoryOf: (pid) => gpus.memoryOf(pid), start: () => system.start(), stop: () => system.stop() };
+  return { system, machineMemory, gpuMemoryOf: (pid) => gpus.memoryOf(pid), gpus: () => gpus.gpus(), start: () => system.start(), stop: () => system.stop() };
 }

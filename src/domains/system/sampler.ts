@@ -5,14 +5,14 @@ import { dirname } from 'node:path';
 import type { Clock } from '../../shared/clock.ts';
 import type { DeploymentUse, DiskSample, ResourcesSample } from '../../shared/resources-sample.ts';
 import type { CpuTimes, Host, NetworkCounters } from './host.ts';
-import type { NvidiaSmi } from './nvidia-smi.ts';
+import type { GpuSource } from './gpu-program.ts';
 import { percent, ProcessFigures } from './process-figures.ts';
 
 export type WatchedDisk = { path: string; purpose: DiskSample['purpose'] };
 
 export type SamplerDeps = {
   host: Host;
-  gpus: NvidiaSmi;
+  gpus: GpuSource;
   clock: Clock;
   disks: readonly WatchedDisk[];
   /** Bytes that unfinished downloads still need under this path. */

@@ -162,7 +162,7 @@ describe('when memory is short', () => {
     expect((await bench.deployments.get(third.id)).status).toBe('running');
   });
 
-  it('never ends one that is pinned or in use: the start is refused, and a waiting request told', async () => {
+  it('never ends one that is pinned or in use: the start is refused, a request waits for the use to end and is told when that takes too long', async () => {
     const pinned = await run({}, tiny);
     const busy = await run({ keepAliveSeconds: 600 }, tiny);
     const { release } = await bench.deployments.ensureReady(busy.id, never);
@@ -170,11 +170,18 @@ describe('when memory is short', () => {
     release('succeeded');
     const third = await run({ keepAliveSeconds: 600 }, tiny);
     const using = await bench.deployments.ensureReady(third.id, never);
-    await expect(bench.deployments.ensureReady(busy.id, never)).rejects.toMatchObject({ code: 'MODEL_DOES_NOT_FIT' });
-    expect(await bench.deployments.get(busy.id)).toMatchObject({ status: 'stopped', desiredStatus: 'running', error: { code: 'MODEL_DOES_NOT_FIT' } });
+    const tooLong = bench.deployments.ensureReady(busy.id, never);
+    const told = expect(tooLong).rejects.toMatchObject({ code: 'MODEL_DOES_NOT_FIT' });
+    await bench.clock.passSleepOf(60_000);
+    await told;
+    expect(await bench.reaches(busy.id, 'stopped')).toMatchObject({ desiredStatus: 'running', error: { code: 'MODEL_DOES_NOT_FIT' } });
+    const waiting = use(busy.id);
+    await bench.reaches(busy.id, 'starting');
+    expect((await bench.deployments.get(third.id)).status).toBe('running');
     using.release('succeeded');
-    await use(busy.id);
+    await waiting;
     expect(await bench.deployments.get(busy.id)).toMatchObject({ status: 'running', error: null });
+    expect((await bench.deployments.get(third.id)).status).toBe('stopped');
     expect((await bench.deployments.get(pinned.id)).runs).toBe(1);
   });
 });
