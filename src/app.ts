@@ -205,7 +205,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     runtimes: new Map(runtimes.map((runtime) => [runtime.id, runtime])),
     installed: downloads.installed,
     logDir: path.join(folder.logs, 'deployments'),
-    machineMemory: system.machineMemory,
+    ...system.forModels,
     config: { onStop: config.deployments.onStop },
   });
   const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference });

@@ -10,6 +10,7 @@ import { CommandListener } from './command-listener.ts';
 import { DeploymentsService } from './deployments.service.ts';
 import { Elsewhere } from './elsewhere.ts';
 import { FitChecker, type MachineMemory } from './fit.ts';
+import type { GraphicsCard } from './graphics-cards.ts';
 import { ggufFilesOf } from './installed-choice.ts';
 import { LogStore } from './logs/log-store.ts';
 import type { LogLimits } from './logs/run-log.ts';
@@ -33,6 +34,8 @@ export type DeploymentsDeps = {
   /** A folder of our own; one folder a deployment is made in it. */
   logDir: string;
   machineMemory: MachineMemory;
+  /** The machine's graphics cards; default none. */
+  gpus?: () => Promise<readonly GraphicsCard[]>;
   config?: DeploymentsConfig;
 };
 
@@ -64,7 +67,7 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
   const repository = new DeploymentRepository(deps.em);
   const logs = new LogStore({ folder: deps.logDir, events, clock, logger, ...(config.logs ? { limits: config.logs } : {}) });
   const fit = new FitChecker(deps.machineMemory);
-  const planner = new StartPlanner({ runtimes, installed, repository, fit, evictableBytes: (exceptFor) => supervisors.evictableBytes(exceptFor) });
+  const planner = new StartPlanner({ runtimes, installed, repository, fit, gpus: deps.gpus ?? (() => Promise.resolve([])), evictableBytes: (exceptFor) => supervisors.evictableBytes(exceptFor) });
   const prepare = async (row: DeploymentRow, signal: AbortSignal): Promise<Pick<RuntimeStart, 'modelPath' | 'apiKey'>> => {
     signal.throwIfAborted();
     const needsModel = runtimes.get(row.runtime)?.capabilities.needsModel === true;

@@ -58,6 +58,8 @@ export type RuntimeCapabilities = {
   formats: readonly string[];
   /** Only an ADMIN may start it. */
   adminOnly: boolean;
+  /** Runs models on another machine, of whose devices nothing is known here. */
+  isElsewhere?: boolean;
 };
 
 /** What finds a running model again after a crash of the service; JSON-safe, stored in the row. `containerId`: of a container, or the model's name at its server. */

@@ -6,6 +6,7 @@ import { configFaults } from './deployment-config.ts';
 import { nameFaults, nameFromModel } from './deployment-name.ts';
 import type { DeploymentRepository, DeploymentRow } from './deployment.repository.ts';
 import { doesNotFit, type FitChecker } from './fit.ts';
+import { cardFaults, type GraphicsCard } from './graphics-cards.ts';
 import { chooseInstalled, ggufFilesOf } from './installed-choice.ts';
 import { assertPortFree } from './ports.ts';
 import type { ModelRuntime } from './runtime.ts';
@@ -16,6 +17,8 @@ export type PlannerDeps = {
   installed: InstalledModels;
   repository: DeploymentRepository;
   fit: FitChecker;
+  /** The machine's graphics cards. */
+  gpus: () => Promise<readonly GraphicsCard[]>;
   /** Memory of engines that would be ended to make room. */
   evictableBytes: (exceptFor: string | null) => Promise<number>;
 };
@@ -46,6 +49,7 @@ export class StartPlanner {
     const faults = [...inputFaults(input, runtime), ...configFaults(config, runtime)];
     if (faults.length > 0) throw validationFailed(faults);
     await assertAvailable(runtime, signal);
+    await this.#assertCards(runtime, config);
     const model = runtime.capabilities.needsModel ? await this.#chooseModel(input, runtime, config) : null;
     await this.assertRoom({ id: null, config, model, override: input.override });
     const name = input.name ?? nameFromModel(model?.modelId.replace(/^[^:]*:/, '') ?? config.model ?? runtime.id);
@@ -58,6 +62,7 @@ export class StartPlanner {
     if (!runtime) throw new AppError('RUNTIME_UNAVAILABLE', `There is no runtime ${row.runtime} any more.`);
     assertAllowed(principal, runtime, []);
     await assertAvailable(runtime, signal);
+    await this.#assertCards(runtime, row.config);
     const model = runtime.capabilities.needsModel ? await this.modelOf(row) : null;
     await this.assertRoom({ id: row.id, config: row.config, model, override: row.override });
   }
@@ -84,6 +89,12 @@ export class StartPlanner {
     const model = row.installedModelId ? await this.#deps.installed.find(row.installedModelId) : null;
     if (model?.verification !== 'verified') throw new AppError('MODEL_NOT_INSTALLED', `${row.modelId ?? 'The model'} is not installed any more, or its files are damaged.`);
     return model;
+  }
+
+  async #assertCards({ capabilities }: ModelRuntime, { gpuDevices = [] }: DeploymentConfig): Promise<void> {
+    if (gpuDevices.length === 0 || capabilities.isElsewhere === true) return;
+    const faults = cardFaults(gpuDevices, await this.#deps.gpus());
+    if (faults.length > 0) throw validationFailed(faults);
   }
 
   #runtimeFor(input: StartDeployment): ModelRuntime | undefined {

@@ -33,7 +33,8 @@ export type SystemRoom = {
   machineMemory: () => Promise<{ availableBytes: number; gpuFreeBytes: number | null }>;
   /** Bytes that a process holds on graphics cards; null where that cannot be told. */
   gpuMemoryOf: (pid: number) => Promise<number | null>;
-  gpus: () => Promise<readonly GpuSample[]>;
+  /** What starting a model needs to know of the machine. */
+  forModels: { machineMemory: SystemRoom['machineMemory']; gpus: () => Promise<readonly GpuSample[]> };
   /** Resolves with the first sample taken. */
   start: () => Promise<void>;
   stop: () => Promise<void>;
@@ -61,5 +62,5 @@ export function createSystem(deps: SystemDeps): SystemRoom {
     const gpuFreeBytes = cards.length === 0 ? null : cards.reduce((sum, card) => sum + card.memoryTotalBytes - card.memoryUsedBytes, 0);
     return { availableBytes: memory.availableBytes, gpuFreeBytes };
   };
-  return { system, machineMemory, gpuMemoryOf: (pid) => gpus.memoryOf(pid), gpus: () => gpus.gpus(), start: () => system.start(), stop: () => system.stop() };
+  return { system, machineMemory, gpuMemoryOf: (pid) => gpus.memoryOf(pid), forModels: { machineMemory, gpus: () => gpus.gpus() }, start: () => system.start(), stop: () => system.stop() };
 }

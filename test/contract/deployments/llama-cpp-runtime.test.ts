@@ -25,7 +25,7 @@ describeModelRuntime('llama-cpp', async () => {
     bad: { modelPath: bad, config, apiKey: null },
     refused: {
       config: { image: 'x', extraArgs: ['--help'], memoryLimitBytes: 1e9, environment: { GGML_BACKEND_PATH: '/tmp/x.so', OMP_NUM_THREADS: '1' }, baseUrl: 'http://x' },
-      fields: ['config.image', 'config.extra_args', 'config.memory_limit_bytes', 'config.environment.GGML_BACKEND_PATH', 'config.base_url'],
+      fields: ['config.image', 'config.extra_args.0', 'config.memory_limit_bytes', 'config.environment.GGML_BACKEND_PATH', 'config.base_url'],
     },
     isThere,
     breakServer: async (handle) => {

@@ -31,7 +31,7 @@ for (const { name, path } of llamaServers(folder)) {
       runtime: createLlamaCppRuntime({ http: plainHttp, llamaServer: { finder, runDir: join(folder, 'run') } }),
       good: { modelPath: good, config, apiKey: null },
       bad: { modelPath: bad, config, apiKey: null },
-      refused: { config: { image: 'x', extraArgs: ['--help'], environment: { LLAMA_ARG_HOST: '0.0.0.0' } }, fields: ['config.image', 'config.extra_args', 'config.environment.LLAMA_ARG_HOST'] },
+      refused: { config: { image: 'x', extraArgs: ['--help'], environment: { LLAMA_ARG_HOST: '0.0.0.0' } }, fields: ['config.image', 'config.extra_args.0', 'config.environment.LLAMA_ARG_HOST'] },
       isThere,
       breakServer: async (handle) => {
         process.kill(handle.pid ?? 0, 'SIGKILL');

@@ -38,7 +38,7 @@ async function start(program: string, options: Partial<EngineOptions> = {}, envi
   const logFd = openSync(logFile, 'a');
   try {
     const engine = { modelPath, modelName: 'loop', port: 0, contextSize: 256, parallel: 2, threads: 1, gpuLayers: 0, queueMax: 4, drainMs: 10_000, orphanGraceMs: 60_000, ...options };
-    const started = await startLlamaServer({ program, engine, deploymentId: 'life', runDir, logFd, environment, http: plainHttp, onSpawn: () => undefined }, never);
+    const started = await startLlamaServer({ program, engine, extraArgs: ['--batch-size', '64'], deploymentId: 'life', runDir, logFd, environment, http: plainHttp, onSpawn: () => undefined }, never);
     engines.push(started);
     return started;
   } finally {
@@ -64,6 +64,7 @@ describe.each(llamaServers(folder))('$name', ({ path }) => {
     process.env['LLM_MANAGER_ADMIN_KEY'] = 'not for engines';
     const engine = await start(path, { contextSize: 256, parallel: 2 }, { OMP_NUM_THREADS: '1' });
     delete process.env['LLM_MANAGER_ADMIN_KEY'];
+    expect(readFileSync(`/proc/${engine.pid}/cmdline`, 'utf8').split('\0')).toEqual(expect.arrayContaining(['--batch-size', '64']));
     // Of each parallel answer.
     expect(engine.contextSize).toBe(256);
     const keyFile = join(runDir, 'life.key');

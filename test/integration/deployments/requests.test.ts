@@ -115,7 +115,7 @@ describe('bad input', () => {
     await expect(start({ runtime: 'nothing-like-it' })).rejects.toMatchObject({ details: { fields: [{ field: 'runtime', message: expect.stringContaining('llama-cpp') }] } });
     await expect(start({})).rejects.toMatchObject({ details: { fields: [{ field: 'model_id' }] } });
     await expect(start({ modelId, apiKey: 'x' })).rejects.toMatchObject({ details: { fields: [{ field: 'config.api_key' }] } });
-    await expect(start({ modelId, config: { extraArgs: ['-x'] } })).rejects.toMatchObject({ details: { fields: [{ field: 'config.extra_args' }] } });
+    await expect(start({ modelId, config: { extraArgs: ['-x'] } })).rejects.toMatchObject({ details: { fields: [{ field: 'config.extra_args.0' }] } });
     await expect(start({ modelId: 'huggingface:../../etc' })).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
     const { id } = await small();
     await expect(start({ deploymentId: id, name: 'x' })).rejects.toMatchObject({ details: { fields: [{ field: 'deployment_id' }] } });

@@ -19,7 +19,7 @@ const flag = { type: 'boolean' } as const;
 const { values } = parseArgs({
   options: {
     model: string, alias: string, host: string, port: string, 'api-key-file': string, 'ctx-size': string, parallel: string, threads: string, 'n-gpu-layers': string,
-    jinja: flag, slots: flag, 'no-webui': flag,
+    jinja: flag, slots: flag, 'no-webui': flag, 'batch-size': string,
   },
 });
 

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { argumentFaults } from '../../../src/domains/deployments/runtimes/docker/arguments.ts';
+import { argumentFaults } from '../../../src/domains/deployments/runtimes/extra-arguments.ts';
 import { mountModel } from '../../../src/domains/deployments/runtimes/docker/mounted-model.ts';
 import { templateImages, templateOf } from '../../../src/domains/deployments/runtimes/docker/image-templates.ts';
 

@@ -23,12 +23,14 @@ export const isAway = (error: unknown): boolean => dockerFault(error).status ===
 /** One Docker Engine, as far as the runtime uses it. */
 export class DockerEngine {
   readonly where: string;
+  readonly isElsewhere: boolean;
   readonly #client: Docker;
   readonly #serviceId: string;
   /** Containers that this process has made. */
   readonly #made = new Set<string>();
 
   constructor(address: DockerAddress, serviceId: string) {
+    this.isElsewhere = address.kind === 'tcp' && !/^(localhost|127\.|::1$)/.test(address.host);
     this.where = address.kind === 'socket' ? address.path : `${address.host}:${address.port}`;
     this.#client = address.kind === 'socket' ? new Docker({ socketPath: address.path }) : new Docker({ protocol: 'http', host: address.host, port: address.port });
     this.#serviceId = serviceId;

@@ -7,7 +7,7 @@ import type { ModelRuntime, RunningModel, RuntimeHandle, RuntimeStart } from '..
 import type { DeploymentConfig, EngineInfo, RuntimeInfo } from '../../types.ts';
 import { readModelFile } from '../llama-cpp/model-file.ts';
 import { untilReady } from '../until-ready.ts';
-import { argumentFaults } from './arguments.ts';
+import { argumentFaults } from '../extra-arguments.ts';
 import { containerOptions } from './container-options.ts';
 import { mountModel } from './mounted-model.ts';
 import { WatchedContainer } from './container.ts';
@@ -40,7 +40,7 @@ export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
   return {
     id: dockerRuntimeId,
     name: common.name,
-    capabilities: { needsModel: true, formats: common.formats, adminOnly: false },
+    capabilities: { needsModel: true, formats: common.formats, adminOnly: false, isElsewhere: deps.engine.isElsewhere },
     probe: async (signal): Promise<RuntimeInfo> => ({ ...common, ...(await probe(deps.engine, signal)) }),
     validate: (config) => validate(config, images),
     start: (request, signal) => start({ ...deps, image: request.config.image ?? images[0] ?? '' }, request, signal),

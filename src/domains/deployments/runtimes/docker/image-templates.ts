@@ -1,5 +1,6 @@
 import { defaultParallel } from '../../../../shared/gguf/fit-policy.ts';
 import type { DeploymentConfig } from '../../types.ts';
+import { llamaServerArguments } from '../extra-arguments.ts';
 
 /** What a container is started with, apart from how it is confined. */
 export type ImageStart = { config: DeploymentConfig; name: string; /** Of the model's file in the container. */ modelFile: string; secret: string; contextSize: number };
@@ -45,10 +46,7 @@ const llamaCpp: ImageTemplate = {
     ];
   },
   toEnvironment: ({ secret }) => ({ LLAMA_API_KEY: secret }),
-  extraArguments: new Set([
-    '--batch-size', '--ubatch-size', '--flash-attn', '--cache-type-k', '--cache-type-v', '--no-mmap', '--mlock', '--split-mode', '--tensor-split', '--main-gpu', '--rope-scaling',
-    '--rope-scale', '--rope-freq-base', '--rope-freq-scale', '--reasoning-format', '--reasoning-budget', '--threads-batch', '--cont-batching', '--metrics', '--n-predict', '--seed',
-  ]),
+  extraArguments: llamaServerArguments,
 };
 
 const vllm: ImageTemplate = {

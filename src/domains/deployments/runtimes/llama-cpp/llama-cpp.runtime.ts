@@ -5,6 +5,7 @@ import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
 import { defaultParallel } from '../../../../shared/gguf/fit-policy.ts';
 import type { ModelRuntime, RunningModel, RuntimeAdoption, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
 import type { DeploymentConfig, RuntimeInfo } from '../../types.ts';
+import { argumentFaults, llamaServerArguments } from '../extra-arguments.ts';
 import { ProcessMeter } from '../process-use.ts';
 import { adoptEngine } from './adopted-engine.ts';
 import { endOrphan, startEngine } from './engine-process.ts';
@@ -46,7 +47,6 @@ const keepsakeSchema = z.object({ program: z.enum(['embedded', 'llama-server']),
 
 const unusable: readonly { key: keyof DeploymentConfig; field: string; why: string }[] = [
   { key: 'image', field: 'config.image', why: 'is for runtimes that run containers' },
-  { key: 'extraArgs', field: 'config.extra_args', why: 'is for runtimes that run a command' },
   { key: 'memoryLimitBytes', field: 'config.memory_limit_bytes', why: 'is for runtimes that run containers' },
   { key: 'cpuLimit', field: 'config.cpu_limit', why: 'is for runtimes that run containers; set threads instead' },
   { key: 'baseUrl', field: 'config.base_url', why: 'is for the runtime remote only' },
@@ -86,13 +86,13 @@ function validate(config: DeploymentConfig): readonly FieldFault[] {
   if (config.gpuDevices !== undefined && config.environment?.['CUDA_VISIBLE_DEVICES'] !== undefined) {
     faults.push({ field: 'config.gpu_devices', message: 'and CUDA_VISIBLE_DEVICES exclude each other' });
   }
-  return faults;
+  return [...faults, ...argumentFaults(config.extraArgs ?? [], llamaServerArguments)];
 }
 
 async function start(deps: LlamaCppRuntimeDeps, request: RuntimeStart, signal: AbortSignal): Promise<RunningModel> {
   const { config, modelPath } = request;
   if (modelPath === null) throw new AppError('START_FAILED', 'There is no model file to start.');
-  const environment = { ...config.environment, ...(config.gpuDevices ? { CUDA_VISIBLE_DEVICES: config.gpuDevices.join(',') } : {}) };
+  const environment = { ...config.environment, ...visibleDevices(config.gpuDevices) };
   await using file = await open(request.logFile, 'a', 0o600);
   let stored: Promise<void> = Promise.resolve();
   try {
@@ -114,6 +114,12 @@ async function start(deps: LlamaCppRuntimeDeps, request: RuntimeStart, signal: A
   }
 }
 
+/** Each maker's own variable: the back end of another one does not look at it. */
+function visibleDevices(devices: DeploymentConfig['gpuDevices']): Record<string, string> {
+  const list = devices?.join(',');
+  return list === undefined ? {} : { CUDA_VISIBLE_DEVICES: list, HIP_VISIBLE_DEVICES: list };
+}
+
 type CommonOptions = { engine: EngineOptions; logFd: number; environment: Readonly<Record<string, string>>; onSpawn: (identity: ProcessIdentity) => void };
 
 /** Chosen anew for each start, so that a llama-server that was just built or removed counts at once. */
@@ -122,9 +128,10 @@ async function startAny(given: { deps: LlamaCppRuntimeDeps; request: RuntimeStar
   const found = await deps.llamaServer?.finder.find();
   if (deps.llamaServer && found?.binary) {
     request.log('supervisor', 'info', `The engine is llama-server ${found.binary.version ?? ''} (${found.binary.path}).`);
-    return await startLlamaServer({ ...common, program: found.binary.path, deploymentId: request.deploymentId, runDir: deps.llamaServer.runDir, http: deps.http }, signal);
+    return await startLlamaServer({ ...common, program: found.binary.path, extraArgs: request.config.extraArgs ?? [], deploymentId: request.deploymentId, runDir: deps.llamaServer.runDir, http: deps.http }, signal);
   }
   if (found && deps.llamaServer?.finder.isForced) throw new AppError('RUNTIME_UNAVAILABLE', `The llama-server that is set cannot be used: ${found.fault ?? ''}`);
+  if (request.config.extraArgs?.length) throw new AppError('RUNTIME_UNAVAILABLE', 'config.extra_args are options of llama-server, and there is none here: the embedded engine takes none.');
   return await startEngine({ ...common, ...(request.onLoading ? { onProgress: request.onLoading } : {}) }, signal);
 }
 

@@ -25,6 +25,8 @@ export type StartLlamaServerOptions = {
   /** Path of the program. */
   program: string;
   engine: EngineOptions;
+  /** Checked against the allow-list. */
+  extraArgs: readonly string[];
   /** Names the file of its key. */
   deploymentId: string;
   /** A private folder; the key's file lies there for as long as the server runs. */
@@ -146,7 +148,7 @@ function keyFileOf(runDir: string, deploymentId: string): string {
   return join(runDir, `${deploymentId}.key`);
 }
 
-function toArguments({ engine, port, contextSize }: Start, keyFile: string): string[] {
+function toArguments({ engine, extraArgs, port, contextSize }: Start, keyFile: string): string[] {
   const { modelPath, modelName, parallel, threads, gpuLayers } = engine;
   return [
     '--model', modelPath, '--alias', modelName, '--host', '127.0.0.1', '--port', String(port), '--api-key-file', keyFile,
@@ -154,7 +156,7 @@ function toArguments({ engine, port, contextSize }: Start, keyFile: string): str
     '--ctx-size', String(contextSize * parallel), '--parallel', String(parallel),
     '--threads', String(threads ?? Math.max(1, availableParallelism() - 1)),
     ...(gpuLayers === null ? [] : ['--n-gpu-layers', String(gpuLayers)]),
-    '--jinja', '--slots', '--no-webui',
+    '--jinja', '--slots', '--no-webui', ...extraArgs,
   ];
 }
 

@@ -1,4 +1,4 @@
-import type { FieldFault } from '../../../../shared/errors.ts';
+import type { FieldFault } from '../../../shared/errors.ts';
 
 /** Names, numbers and lists of them; no paths, so that nothing outside the model's folder is named, and no second option. */
 const value = /^[A-Za-z0-9_][A-Za-z0-9_.,:=+-]{0,199}$/;
@@ -20,3 +20,9 @@ export function argumentFaults(args: readonly string[], allowed: ReadonlySet<str
   }
   return faults;
 }
+
+/** Options of llama.cpp's server that may be added to ours: how it computes, nothing that names a file, an address or another program. */
+export const llamaServerArguments: ReadonlySet<string> = new Set([
+  '--batch-size', '--ubatch-size', '--flash-attn', '--cache-type-k', '--cache-type-v', '--no-mmap', '--mlock', '--split-mode', '--tensor-split', '--main-gpu', '--rope-scaling',
+  '--rope-scale', '--rope-freq-base', '--rope-freq-scale', '--reasoning-format', '--reasoning-budget', '--threads-batch', '--cont-batching', '--metrics', '--n-predict', '--seed',
+]);
