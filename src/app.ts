@@ -208,8 +208,12 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     ...system.forModels,
     config: { onStop: config.deployments.onStop },
   });
-  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference });
+  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference, limits: chatLimitsOf(config) });
   return { access, catalog, downloads, deployments, chat, system };
+}
+
+function chatLimitsOf({ chat: { stopUnreadAfterSeconds: seconds } }: Config): { stopUnreadAfterMs: number | null } {
+  return { stopUnreadAfterMs: seconds === null ? null : seconds * 1_000 };
 }
 
 /** The first that needs a model is the default. */

@@ -1,20 +1,12 @@
 import type { ChatParametersInput } from '../../schema/generated/graphql.ts';
+import { samplingNames, type SamplingName } from '../shared/sampling.ts';
 import { wrongUsage } from './failure.ts';
 import { numberFlag, textFlag, type Flags } from './flags.ts';
 
-type NumberName = 'temperature' | 'topP' | 'topK' | 'maxTokens' | 'seed' | 'frequencyPenalty' | 'presencePenalty' | 'repeatPenalty';
+type NumberName = SamplingName | 'maxTokens';
 
 /** As people type them, in the words of the REST API; the service knows the ranges. */
-const numbers: ReadonlyMap<string, NumberName> = new Map([
-  ['temperature', 'temperature'],
-  ['top_p', 'topP'],
-  ['top_k', 'topK'],
-  ['max_tokens', 'maxTokens'],
-  ['seed', 'seed'],
-  ['frequency_penalty', 'frequencyPenalty'],
-  ['presence_penalty', 'presencePenalty'],
-  ['repeat_penalty', 'repeatPenalty'],
-]);
+const numbers: ReadonlyMap<string, NumberName> = new Map<string, NumberName>([...samplingNames.map(([name, theirs]) => [theirs, name] as const), ['max_tokens', 'maxTokens']]);
 
 export const settingNames: readonly string[] = [...numbers.keys(), 'stop', 'system'];
 

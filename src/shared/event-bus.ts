@@ -17,6 +17,8 @@ export type EventMap = {
   'chat.session_changed': { sessionId: string; messageId: string | null; removed?: boolean };
   /** Somebody wants the answer stopped; whichever process makes it hears so. */
   'chat.stop_requested': { messageId: string };
+  /** Somebody reads an answer that another process makes; told again and again, where unread ones are stopped. */
+  'chat.read': { messageId: string };
   /** A command for a deployment is written in its row; the process that runs it looks there. */
   'deployment.command': { deploymentId: string };
   /** A key was revoked or changed: sockets that it opened look at it again. */

@@ -19,7 +19,7 @@ export type StreamedChat = {
   end(messageId: string, outcome?: Partial<Outcome>): Promise<void>;
 };
 
-const done: Outcome = { status: 'completed', usage: { promptTokens: 1, completionTokens: 2, timeToFirstTokenMs: 3, tokensPerSecond: 4 }, finishReason: 'stop', error: null };
+const done: Outcome = { status: 'completed', usage: { promptTokens: 1, completionTokens: 2, timeToFirstTokenMs: 3, tokensPerSecond: 4, messagesLeftOut: 5 }, finishReason: 'stop', error: null };
 
 /** Lets a test write the answers itself, piece by piece, into a real token stream. */
 export function streamAnswersIn(world: World): StreamedChat {

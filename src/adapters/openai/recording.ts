@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { RecordRequest } from '../../domains/chat/relay/types.ts';
 import type { ChatParameters } from '../../domains/chat/types.ts';
 import { validationFailed } from '../../shared/errors.ts';
+import { fromOpenAiSampling } from '../../shared/sampling.ts';
 import type { ChatCompletionBody } from './request-schemas.ts';
 
 export const sessionHeader = 'x-chat-session-id';
@@ -38,15 +39,9 @@ function textOf(content: Content): string {
 
 function parametersOf(body: ChatCompletionBody): ChatParameters {
   const all = {
-    temperature: body.temperature,
-    topP: body.top_p,
-    topK: body.top_k,
+    ...fromOpenAiSampling(body),
     maxTokens: body.max_completion_tokens ?? body.max_tokens,
     stop: typeof body.stop === 'string' ? [body.stop] : body.stop,
-    seed: body.seed,
-    presencePenalty: body.presence_penalty,
-    frequencyPenalty: body.frequency_penalty,
-    repeatPenalty: body.repeat_penalty,
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined && value !== null));
 }

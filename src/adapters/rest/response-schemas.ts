@@ -191,6 +191,7 @@ const usage = z.object({
   completion_tokens: z.number().int(),
   time_to_first_token_ms: z.number().nullable(),
   tokens_per_second: z.number().nullable(),
+  messages_left_out: z.number().int().nullable(),
 });
 const finishReason = z.enum(['stop', 'length', 'stopped', 'error']);
 

@@ -9,6 +9,7 @@ import { watchEnd } from './ended-elsewhere.ts';
 import { messageNotFound, sessionNotFound } from './faults.ts';
 import { toOutcome, type StreamOutcome } from './generation/answer-keeper.ts';
 import type { Generations } from './generation/generations.ts';
+import type { Readers } from './generation/readers.ts';
 import { splitPieces } from './generation/piece-writer.ts';
 import type { MessageRepository } from './message.repository.ts';
 import type { Sessions } from './sessions.ts';
@@ -19,6 +20,7 @@ export type AnswersDeps = {
   messages: MessageRepository;
   sessions: Sessions;
   generations: Generations;
+  readers: Readers;
   tokenStream: TokenStream;
   events: EventBus;
   clock: Clock;
@@ -60,6 +62,7 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     yield { type: 'start', messageId: id, deploymentId, index: position };
     while (isLive(signal)) {
       const live = await this.#open(answer, position, signal);
+      const leave = this.#deps.readers.enter(id, !this.#deps.generations.find(id));
       try {
         for await (const entry of live?.entries ?? []) {
           if (entry.type === 'end') {
@@ -70,6 +73,7 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
           yield tokenEventOf(entry, answer);
         }
       } finally {
+        leave();
         live?.close();
       }
       // The reader has gone, or the stream was forgotten meanwhile: then the stored text has the rest.
@@ -90,7 +94,8 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
       const row = await this.#find(messageId, principal);
       if (row.status !== 'streaming') return toMessageView(row);
       const generation = generations.find(row.id);
-      await (generation ? abortable(generation.ended, signal) : clock.sleep(lookAgainMs, signal));
+      const leave = this.#deps.readers.enter(row.id, !generation);
+      await (generation ? abortable(generation.ended, signal) : clock.sleep(lookAgainMs, signal)).finally(leave);
     }
   }
 

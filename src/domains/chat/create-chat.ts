@@ -17,8 +17,10 @@ import { defaultChatLimits, type ChatLimits } from './generation/limits.ts';
 import { History } from './history.ts';
 import { interruptOrphans } from './orphans.ts';
 import { MessageRepository } from './message.repository.ts';
+import { Readers } from './generation/readers.ts';
 import { createRelays } from './relay/relay.ts';
 import type { Relays } from './relay/types.ts';
+import { ensureSearchIndex } from './search-index.repository.ts';
 import { SessionRepository } from './session.repository.ts';
 import { Sessions } from './sessions.ts';
 import { Turns } from './turns.ts';
@@ -55,13 +57,14 @@ export function createChat(deps: ChatDeps): ChatModule {
   const sessionRows = new SessionRepository(em);
   const messages = new MessageRepository(em);
   const answerers = new Answerers(deployments);
-  const generations = new Generations({ http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
+  const readers = new Readers({ events, clock, stopUnreadAfterMs: limits.stopUnreadAfterMs });
+  const generations = new Generations({ readers, http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
   const sessions = new Sessions({ sessions: sessionRows, answerers, generations, events, clock });
   const chat = new ChatService({
     sessions,
     history: new History({ sessions: sessionRows, messages }),
     turns: new Turns({ em, sessions: sessionRows, messages, answerers, generations, events, clock, instanceId: instances.self.id }),
-    answers: new Answers({ messages, sessions, generations, tokenStream, events, clock }),
+    answers: new Answers({ messages, sessions, generations, readers, tokenStream, events, clock }),
     exportSession: createExport({ sessions: sessionRows, messages, clock }),
     importSessions: createImport({ em, deployments, events, clock }),
   });
@@ -72,9 +75,10 @@ export function createChat(deps: ChatDeps): ChatModule {
   };
   const listening: (() => void)[] = [];
   const start = async (): Promise<void> => {
-    listening.push(obeyStops(events, generations, logger));
+    listening.push(obeyStops(events, generations, logger), hearReaders(readers, logger));
     listening.push(instances.onDeath(interrupt));
     await interrupt();
+    await ensureSearchIndex(em, logger);
   };
   const stop = async (drain: AbortSignal): Promise<void> => {
     for (const end of listening) end();
@@ -92,5 +96,12 @@ function obeyStops(events: EventBus, generations: Generations, logger: Logger): 
     }
   };
   obey().catch((err: unknown) => logger.error({ err }, 'stops that other processes ask for are not heard any more'));
+  return () => ended.abort();
+}
+
+/** Returns what ends it. */
+function hearReaders(readers: Readers, logger: Logger): () => void {
+  const ended = new AbortController();
+  readers.listen(ended.signal).catch((err: unknown) => logger.error({ err }, 'readers in other processes are not heard of any more'));
   return () => ended.abort();
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { toOpenAiSampling } from '../../shared/sampling.ts';
 import { isStorable } from '../../shared/storable.ts';
 import { storableText } from './storable-text.ts';
 import type { ChatParameters } from './types.ts';
@@ -41,15 +42,9 @@ export function mergeParameters(base: ChatParameters, over: ChatParameters | und
 /** The same in OpenAI's words. */
 export function toUpstreamParameters(parameters: ChatParameters): Record<string, unknown> {
   const named = {
-    temperature: parameters.temperature,
-    top_p: parameters.topP,
-    top_k: parameters.topK,
+    ...toOpenAiSampling(parameters),
     max_tokens: parameters.maxTokens,
     stop: parameters.stop?.length ? parameters.stop : undefined,
-    seed: parameters.seed,
-    presence_penalty: parameters.presencePenalty,
-    frequency_penalty: parameters.frequencyPenalty,
-    repeat_penalty: parameters.repeatPenalty,
     response_format: toUpstreamFormat(parameters.responseFormat),
   };
   return Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined));

@@ -54,7 +54,7 @@ export class SessionRepository {
   /** Newest first. */
   async list(owner: string, search: string | undefined, page: PageRequest): Promise<Page<CountedSession>> {
     // `figures` are part of each row.
-    return (await readRowPage(this.#em, ChatSession, { list: listName, page, matching: [['owner = ?', owner], containing(search)], figures: { messageCount } })) as Page<CountedSession>;
+    return (await readRowPage(this.#em, ChatSession, { list: listName, page, matching: [['owner = ?', owner], containing(search, owner)], figures: { messageCount } })) as Page<CountedSession>;
   }
 
   async messageCounts(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
@@ -69,7 +69,9 @@ export class SessionRepository {
   }
 }
 
-function containing(search: string | undefined): Condition {
+/** Written as the indexes of `search-index.repository.ts` are: without answers that are being written, which have their own. */
+function containing(search: string | undefined, owner: string): Condition {
   const pattern = search === undefined ? undefined : `%${search.replaceAll(/[\\%_]/g, '\\$&')}%`;
-  return ['(title ilike ? or exists (select 1 from chat_messages m where m.session_id = chat_sessions.id and m.content ilike ?))', pattern, pattern];
+  const inMessages = "select m.session_id from chat_messages m where m.owner = ? and (m.status <> 'streaming' and m.content ilike ? or m.status = 'streaming' and m.content ilike ?)";
+  return [`(title ilike ? or id in (${inMessages}))`, pattern, owner, pattern, pattern];
 }

@@ -30,6 +30,8 @@ export type MessageUsage = {
   completionTokens: number;
   timeToFirstTokenMs: number | null;
   tokensPerSecond: number | null;
+  /** Earlier messages of the branch that the model did not get, because its context has no room for them. */
+  messagesLeftOut: number | null;
 };
 
 export type ChatMessageView = {

@@ -34,6 +34,7 @@ export type Config = {
     readonly llamaServer: { readonly kind: 'search' } | { readonly kind: 'path'; readonly path: string } | { readonly kind: 'off' };
     readonly onStop: 'stop' | 'keep';
   };
+  readonly chat: { readonly stopUnreadAfterSeconds: number | null };
   readonly plugins: readonly string[];
   readonly log: { readonly level: (typeof logLevels)[number] };
   /** By the setting's path, e.g. `server.port`. */

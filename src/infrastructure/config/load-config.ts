@@ -118,6 +118,7 @@ function toConfig(values: Values, origins: Readonly<Record<string, Origin>>, { h
     redis: values.redisUrl ? { kind: 'redis', url: values.redisUrl } : { kind: 'none' },
     docker: { host: values.dockerHost, images: values.dockerImages },
     deployments: { llamaServer: toLlamaServer(values.llamaServer, place), onStop: values.onStop },
+    chat: { stopUnreadAfterSeconds: values.stopUnreadAfterSeconds },
     plugins: values.plugins,
     log: { level: values.logLevel },
     origins,

@@ -222,6 +222,14 @@ export const settings = {
     defaultText: 'stop',
     description: 'What becomes of running deployments when the service ends.',
   }),
+  stopUnreadAfterSeconds: defineSetting<number | null>({
+    path: 'chat.stopUnreadAfterSeconds',
+    env: 'LLM_MANAGER_STOP_UNREAD_AFTER_SECONDS',
+    schema: wholeNumber(1, 86_400),
+    default: () => null,
+    defaultText: nothing,
+    description: 'Stops an answer that nobody has read for so long; without it an answer goes on to its end.',
+  }),
   plugins: defineSetting({
     path: 'plugins',
     env: 'LLM_MANAGER_PLUGINS',

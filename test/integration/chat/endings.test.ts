@@ -144,7 +144,7 @@ describe('a fault of the engine', () => {
     const small = world.addDeployment({}, { contextSize: 120 });
     world.server.script({ refuse: { status: 400, body: { error: { code: 'context_length_exceeded' } } } }, { refuse: { status: 400, body: { error: { code: 'context_length_exceeded' } } } }, { tokens: ['fits'] });
     const { answer } = await ask(world, { sessionId, deploymentIds: [small.view.id], message: 'new' }, anna);
-    expect(answer).toMatchObject({ status: 'completed', content: 'fits' });
+    expect(answer).toMatchObject({ status: 'completed', content: 'fits', usage: { messagesLeftOut: 2 } });
     const lengths = world.server.requests.slice(1).map(({ body }) => (body['messages'] as unknown[]).length);
     expect(lengths).toEqual([3, 3, 1]);
   });

@@ -133,6 +133,24 @@ describe('chat', () => {
     expect(stored).toMatchObject({ status: 'completed', content: 'before after' });
   });
 
+  it('stops an answer that nobody reads where that is wished, and none that is read', async () => {
+    const service = await world.another({ limits: { stopUnreadAfterMs: 400 } });
+    world.server.fallback({ tokens: ['kept', ' lost'], holdBefore: { index: 1, gate: createGate() } });
+    const begin = async () => (await service.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never)).answers[0]!.id;
+    const leaving = new AbortController();
+    const read = await begin();
+    const reader = await follow(service.chat.stream(read, -1, anna, leaving.signal));
+    // Begun later: when this one was ended for want of readers, the other one would have been before.
+    const unread = await begin();
+    const statusOf = async (id: string) => (await service.chat.findMessage(id, anna))?.status;
+    await eventually('the unread answer to be stopped', async () => (await statusOf(unread)) === 'stopped', 20_000);
+    expect(await service.chat.findMessage(unread, anna)).toMatchObject({ content: 'kept', finishReason: 'stopped' });
+    expect(await statusOf(read)).toBe('streaming');
+    leaving.abort();
+    await reader.all;
+    await eventually('the other one to be stopped after its reader', async () => (await statusOf(read)) === 'stopped', 20_000);
+  });
+
   it('notices when its answer was ended by another process, and frees the slot', async () => {
     const gate = createGate();
     world.server.script({ tokens: ['a', 'b'], holdBefore: { index: 1, gate } });

@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createGate } from '../../../src/shared/async.ts';
 import type { Chat, ChatMessageView, CreateSession, SendMessage } from '../../../src/domains/chat/types.ts';
+import { ensureSearchIndex, searchIndexName } from '../../../src/domains/chat/search-index.repository.ts';
 import { newId } from '../../../src/shared/ids.ts';
 import { ChatMessage } from '../../../src/domains/chat/chat.entity.ts';
 import { StateEvent } from '../../../src/shared/persistence/state-event.entity.ts';
 import { ask, collect, createChatWorld, follow, never, principalOf, type ChatWorld } from '../../support/chat-world.ts';
 import { eventually } from '../../support/eventually.ts';
+import { silentLogger } from '../../support/silent-logger.ts';
 
 const anna = principalOf('anna');
 const berta = principalOf('berta', 'ADMIN');
@@ -105,6 +107,26 @@ describe('lists', () => {
     for (const nothing of ['10_%', '%', '_', '\\', "' or 1=1 --", 'wäschetrockner']) expect(await find(nothing)).toEqual(nothing === '%' || nothing === '_' ? [titled.id] : []);
     expect(await find('  ')).toHaveLength(2);
     expect((await chat.listSessions({ search: 'gezeiten' }, { limit: 10 }, anna)).items).toEqual([]);
+  });
+
+  it('of sessions are searched by an index over the texts, that of an answer which is being written too', async () => {
+    const owner = principalOf('index searcher');
+    const gate = createGate();
+    world.server.script({ tokens: ['Der ', 'Springtide', ' lost'], holdBefore: { index: 2, gate } });
+    const { session, answers } = await chat.send({ deploymentIds, message: 'x' }, owner, never);
+    const find = async () => (await chat.listSessions({ search: 'springTIDE' }, { limit: 10 }, owner)).items.map(({ id }) => id);
+    await eventually('the text so far to be stored', async () => (await find()).length === 1);
+    gate.open();
+    await chat.waitForEnd(answers[0]!.id, owner, never);
+    expect(await find()).toEqual([session.id]);
+
+    await ensureSearchIndex(world.database.orm.em, silentLogger);
+    const plan = await world.database.orm.em.fork().transactional(async (em) => {
+      // The planner of so small a table would read it as a whole.
+      await em.execute('set local enable_seqscan = off');
+      return await em.execute<Record<string, string>[]>("explain select m.session_id from chat_messages m where m.owner = 'x' and (m.status <> 'streaming' and m.content ilike '%springtide%' or m.status = 'streaming' and m.content ilike '%springtide%')");
+    });
+    expect(plan.map((row) => Object.values(row)[0]).join('\n')).toContain(searchIndexName);
   });
 
   it('of messages are oldest first and page to the end', async () => {

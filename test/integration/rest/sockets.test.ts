@@ -125,7 +125,7 @@ describe('/ws/chat/stream', () => {
     expect(await socket.until(({ type }) => type === 'end')).toEqual([
       { type: 'token', ...place, index: 0, text: 'Hel' },
       { type: 'token', ...place, index: 1, text: 'lo' },
-      { type: 'end', ...place, index: 1, finish_reason: 'stop', usage: { prompt_tokens: 1, completion_tokens: 2, time_to_first_token_ms: 3, tokens_per_second: 4 } },
+      { type: 'end', ...place, index: 1, finish_reason: 'stop', usage: { prompt_tokens: 1, completion_tokens: 2, time_to_first_token_ms: 3, tokens_per_second: 4, messages_left_out: 5 } },
     ]);
   });
 

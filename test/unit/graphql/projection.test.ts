@@ -9,7 +9,7 @@ import { silentLogger } from '../../support/silent-logger.ts';
 
 const messageId = '01900000-0000-7000-8000-000000000001';
 const place = { messageId, deploymentId: null };
-const usage = { promptTokens: 1, completionTokens: 2, timeToFirstTokenMs: 3, tokensPerSecond: null };
+const usage = { promptTokens: 1, completionTokens: 2, timeToFirstTokenMs: 3, tokensPerSecond: null, messagesLeftOut: null };
 const events: ChatStreamEvent[] = [
   { type: 'start', ...place, index: -1 },
   { type: 'token', ...place, index: 0, text: 'a "quoted" line\n\u2028' },

@@ -1,3 +1,4 @@
+import { toOpenAiSampling } from '../../../shared/sampling.ts';
 import type { ChatMessage, ChatSession } from '../chat.entity.ts';
 import { ownFormat, ownVersion } from '../import/own-format.ts';
 import type { ChatParameters } from '../types.ts';
@@ -43,6 +44,7 @@ function toMessage(message: ChatMessage): Record<string, unknown> {
       completion_tokens: usage.completionTokens,
       time_to_first_token_ms: usage.timeToFirstTokenMs,
       tokens_per_second: usage.tokensPerSecond,
+      messages_left_out: usage.messagesLeftOut,
     },
     finish_reason: message.finishReason,
     error: message.error,
@@ -52,17 +54,11 @@ function toMessage(message: ChatMessage): Record<string, unknown> {
 }
 
 function toParameters(parameters: ChatParameters): Record<string, unknown> {
-  const { temperature, topP, topK, maxTokens, stop, seed, presencePenalty, frequencyPenalty, repeatPenalty, responseFormat: format } = parameters;
+  const { maxTokens, stop, responseFormat: format } = parameters;
   return {
-    temperature,
-    top_p: topP,
-    top_k: topK,
+    ...toOpenAiSampling(parameters),
     max_tokens: maxTokens,
     stop,
-    seed,
-    presence_penalty: presencePenalty,
-    frequency_penalty: frequencyPenalty,
-    repeat_penalty: repeatPenalty,
     response_format: format?.type === 'json_schema' ? { type: format.type, json_schema: format.jsonSchema } : format,
   };
 }

@@ -8,6 +8,7 @@ export class AnswerMeter {
   #firstAtMs: number | null = null;
   #lastAtMs: number | null = null;
   #pieces = 0;
+  #leftOut: number | null = null;
   #told: { promptTokens: number; completionTokens: number } | null = null;
 
   constructor(clock: Clock) {
@@ -24,6 +25,11 @@ export class AnswerMeter {
     this.#pieces += count;
   }
 
+  /** Earlier messages that the prompt is without. */
+  leftOut(count: number): void {
+    this.#leftOut = count;
+  }
+
   engineTold(usage: { promptTokens: number; completionTokens: number }): void {
     this.#told = usage;
   }
@@ -33,7 +39,7 @@ export class AnswerMeter {
     if (this.#sentAtMs === null) return null;
     const completionTokens = this.#told?.completionTokens ?? this.#pieces;
     const timeToFirstTokenMs = this.#firstAtMs === null ? null : Math.round(this.#firstAtMs - this.#sentAtMs);
-    return { promptTokens: this.#told?.promptTokens ?? null, completionTokens, timeToFirstTokenMs, tokensPerSecond: this.#speed(completionTokens) };
+    return { promptTokens: this.#told?.promptTokens ?? null, completionTokens, timeToFirstTokenMs, tokensPerSecond: this.#speed(completionTokens), messagesLeftOut: this.#leftOut };
   }
 
   /** After the first token: the time before it belongs to the prompt. */

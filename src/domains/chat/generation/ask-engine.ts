@@ -37,6 +37,7 @@ export async function askEngine(job: AnswerJob, target: InferenceTarget, deps: E
   for (const share of shares) {
     const history = await deps.history.load({ sessionId, questionId, contextSize, maxTokens: parameters.maxTokens, share });
     if (!history) throw messageNotFound();
+    deps.meter.leftOut(history.leftOut);
     try {
       return await streamAnswer({ target, messages: history.messages, parameters }, deps, signal);
     } catch (error) {

@@ -9,11 +9,13 @@ import { AnswerMeter } from './answer-meter.ts';
 import { askEngine, type AnswerJob, type EngineDeps } from './ask-engine.ts';
 import { causeOf } from './engine-loss.ts';
 import { PieceWriter } from './piece-writer.ts';
+import type { Readers } from './readers.ts';
 import { waitForTarget } from './wait-for-target.ts';
 
 export type GenerationDeps = EngineDeps & {
   deployments: Pick<Deployments, 'ensureReady'>;
   messages: MessageRepository;
+  readers: Readers;
   tokenStream: TokenStream;
   events: EventBus;
   logger: Logger;
@@ -48,9 +50,15 @@ export class Generation {
     this.#stop.abort(new StopReason(why));
   }
 
+  #endUnread(): void {
+    this.#deps.logger.info({}, 'nobody reads an answer any more; it is stopped');
+    this.abort('stopped');
+  }
+
   async #run(): Promise<void> {
     const saving = new AbortController();
     const saver = this.#keeper.savePartials(() => this.abort('superseded'), saving.signal);
+    void this.#deps.readers.watch(this.messageId, () => this.#endUnread(), saving.signal);
     const ending = await this.#generate();
     saving.abort(new StopReason('superseded'));
     await saver;

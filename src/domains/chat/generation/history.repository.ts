@@ -13,7 +13,13 @@ export type HistoryRequest = {
   share: number;
 };
 
-export type History = { messages: PromptMessage[]; /** Older turns that could still be left out. */ canShrink: boolean };
+export type History = {
+  messages: PromptMessage[];
+  /** Earlier messages of the branch that are not among them. */
+  leftOut: number;
+  /** Older turns that could still be left out. */
+  canShrink: boolean;
+};
 
 /** Far above what any context holds; a branch is walked in the database, so its length costs no memory here. */
 const branchLengthMax = 2_000;
@@ -39,7 +45,7 @@ export class HistoryRepository {
     const rows = await em.find(ChatMessage, { id: { $in: ids } });
     const byId = new Map(rows.map((row) => [row.id, row]));
     const turns = ids.flatMap((id) => byId.get(id) ?? []);
-    return { messages: toPrompt(systemPrompt, turns), canShrink: ids.length > 1 };
+    return { messages: toPrompt(systemPrompt, turns), leftOut: entries.length - ids.length, canShrink: ids.length > 1 };
   }
 
   /** From the question up to the first message; only sizes, because most of a long branch is not sent. */

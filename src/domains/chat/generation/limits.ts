@@ -20,6 +20,8 @@ export type ChatLimits = {
   relayBusyWaitMs: number;
   /** An answer that is sent in one piece is silent until it is complete. */
   wholeAnswerMs: number;
+  /** An answer that nobody has read for so long is stopped; null: it goes on. */
+  stopUnreadAfterMs: number | null;
 };
 
 export const defaultChatLimits: ChatLimits = {
@@ -33,4 +35,5 @@ export const defaultChatLimits: ChatLimits = {
   busyWaitMs: 30_000,
   relayBusyWaitMs: 5_000,
   wholeAnswerMs: 30 * 60_000,
+  stopUnreadAfterMs: null,
 };

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { errorCodes, validationFailed } from '../../../shared/errors.ts';
+import { fromOpenAiSampling } from '../../../shared/sampling.ts';
 import { parametersSchema } from '../parameters.ts';
 import type { ChatParameters } from '../types.ts';
 import type { Conversation } from './conversation.ts';
@@ -21,7 +22,7 @@ const message = z.object({
   model_id: z.string().nullish(),
   status: z.enum(['streaming', 'completed', 'stopped', 'interrupted', 'failed']),
   parameters: snakeParameters.optional(),
-  usage: z.object({ prompt_tokens: count.nullable(), completion_tokens: count, time_to_first_token_ms: z.number().min(0).nullable(), tokens_per_second: z.number().min(0).nullable() }).nullish(),
+  usage: z.object({ prompt_tokens: count.nullable(), completion_tokens: count, time_to_first_token_ms: z.number().min(0).nullable(), tokens_per_second: z.number().min(0).nullable(), messages_left_out: count.nullish() }).nullish(),
   finish_reason: z.enum(['stop', 'length', 'stopped', 'error']).nullish(),
   error: z.object({ code: z.enum(errorCodes), message: z.string().max(2_000) }).nullish(),
   created_at: time,
@@ -71,7 +72,7 @@ export function readOwnFormat(value: unknown): Conversation[] {
         status: row.status === 'streaming' ? 'interrupted' : row.status,
         parameters: row.parameters ?? {},
         usage: row.usage
-          ? { promptTokens: row.usage.prompt_tokens, completionTokens: row.usage.completion_tokens, timeToFirstTokenMs: row.usage.time_to_first_token_ms, tokensPerSecond: row.usage.tokens_per_second }
+          ? { promptTokens: row.usage.prompt_tokens, completionTokens: row.usage.completion_tokens, timeToFirstTokenMs: row.usage.time_to_first_token_ms, tokensPerSecond: row.usage.tokens_per_second, messagesLeftOut: row.usage.messages_left_out ?? null }
           : null,
         finishReason: row.finish_reason ?? null,
         error: row.error ?? null,
@@ -84,9 +85,7 @@ export function readOwnFormat(value: unknown): Conversation[] {
 
 /** Those that are known and in range; a file of elsewhere may hold others. */
 function toParameters(given: Readonly<Record<string, unknown>>): ChatParameters {
-  const { top_p: topP, top_k: topK, max_tokens: maxTokens, presence_penalty: presencePenalty, frequency_penalty: frequencyPenalty, repeat_penalty: repeatPenalty } = given;
-  const { temperature, stop, seed } = given;
-  const all = { temperature, topP, topK, maxTokens, stop, seed, presencePenalty, frequencyPenalty, repeatPenalty, responseFormat: toFormat(given['response_format']) };
+  const all: Record<string, unknown> = { ...fromOpenAiSampling(given), maxTokens: given['max_tokens'], stop: given['stop'], responseFormat: toFormat(given['response_format']) };
   const entries = Object.entries(all).filter(([name, value]) => value !== undefined && value !== null && parametersSchema.safeParse({ [name]: value }).success);
   return Object.fromEntries(entries);
 }

@@ -16,6 +16,7 @@ const MessageUsage = builder.objectRef<Usage>('MessageUsage').implement({
     completionTokens: t.exposeInt('completionTokens', { description: 'Tokens that were written.' }),
     timeToFirstTokenMs: t.exposeFloat('timeToFirstTokenMs', { nullable: true, description: 'Time to the first one, in milliseconds.' }),
     tokensPerSecond: t.exposeFloat('tokensPerSecond', { nullable: true, description: 'Speed of writing, in tokens per second.' }),
+    messagesLeftOut: t.exposeInt('messagesLeftOut', { nullable: true, description: 'Earlier messages that the model did not get, because its context had no room for them; null where it was asked elsewhere.' }),
   }),
 });
 

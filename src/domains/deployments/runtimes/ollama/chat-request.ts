@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { pickOpenAiSampling, samplingNames, type OpenAiSamplingName } from '../../../../shared/sampling.ts';
 import { keepLoaded, type LoadOptions } from './ollama-server.ts';
 
 const part = z.union([
@@ -14,6 +15,8 @@ const message = z.object({
   name: z.string().nullish(),
 });
 const number = z.number().nullish();
+// Every name of the list, by the list.
+const sampling = Object.fromEntries(samplingNames.map(([, name]) => [name, number])) as Record<OpenAiSamplingName, typeof number>;
 const responseFormat = z.union([
   z.object({ type: z.enum(['text', 'json_object']) }),
   z.object({ type: z.literal('json_schema'), json_schema: z.object({ schema: z.record(z.string(), z.unknown()) }) }),
@@ -24,8 +27,8 @@ const requestSchema = z.object({
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
   tools: z.array(z.unknown()).nullish(),
-  temperature: number, top_p: number, top_k: number, min_p: number, seed: number,
-  presence_penalty: number, frequency_penalty: number, repeat_penalty: number,
+  ...sampling,
+  min_p: number,
   max_tokens: number, max_completion_tokens: number,
   stop: z.union([z.string(), z.array(z.string())]).nullish(),
   response_format: responseFormat.nullish(),
@@ -45,8 +48,8 @@ export function parseChatRequest(text: string): ChatRequest {
  */
 export function toOllamaRequest(request: ChatRequest, model: string, load: LoadOptions): Record<string, unknown> {
   const options = {
-    temperature: request.temperature, top_p: request.top_p, top_k: request.top_k, min_p: request.min_p, seed: request.seed,
-    presence_penalty: request.presence_penalty, frequency_penalty: request.frequency_penalty, repeat_penalty: request.repeat_penalty,
+    ...pickOpenAiSampling(request),
+    min_p: request.min_p,
     num_predict: request.max_completion_tokens ?? request.max_tokens,
     stop: typeof request.stop === 'string' ? [request.stop] : request.stop,
   };
