@@ -10,7 +10,8 @@ const common = {
 export default {
   // Two cores are what CI has; a third worker would only make timings noisier.
   maxWorkers: 2,
-  testTimeout: 30_000,
+  // A limit for what hangs, not for what is slow on a busy machine.
+  testTimeout: 120_000,
   projects: [
     { ...common, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts', '<rootDir>/test/*.test.ts'] },
     { ...common, displayName: 'contract', testMatch: ['<rootDir>/test/contract/**/*.test.ts'] },

@@ -199,13 +199,13 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
       adoptAtStart: true,
     },
   });
-  const runtimes = createRuntimes(config, base, system.gpuMemoryOf);
   const deployments: DeploymentsRoom = createDeployments({
     ...common,
-    runtimes: new Map(runtimes.map((runtime) => [runtime.id, runtime])),
+    runtimes: createRuntimes(config, base, system.gpuMemoryOf),
     installed: downloads.installed,
     logDir: path.join(folder.logs, 'deployments'),
     ...system.forModels,
+    http: inference,
     config: { onStop: config.deployments.onStop },
   });
   const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference, limits: chatLimitsOf(config) });
@@ -217,13 +217,14 @@ function chatLimitsOf({ chat: { stopUnreadAfterSeconds: seconds } }: Config): { 
 }
 
 /** The first that needs a model is the default. */
-function createRuntimes(config: Config, { folder, http, inference, inferenceFetch }: Foundation, gpuMemoryOf: SystemRoom['gpuMemoryOf']): ModelRuntime[] {
-  return [
+function createRuntimes(config: Config, { folder, http, inference, inferenceFetch }: Foundation, gpuMemoryOf: SystemRoom['gpuMemoryOf']): ReadonlyMap<string, ModelRuntime> {
+  const list = [
     createLlamaCppRuntime({ http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf }),
     createOllamaRuntime({ host: config.sources.ollama.host, http: inference, fetch: inferenceFetch }),
     createDockerRuntime({ engine: new DockerEngine(config.docker.host, serviceIdOf(folder)), http, images: config.docker.images }),
     createRemoteRuntime({ http }),
   ];
+  return new Map(list.map((runtime) => [runtime.id, runtime]));
 }
 
 function createLlamaServer({ deployments }: Config, folder: DataFolder): { finder: LlamaServerFinder; runDir: string } {

@@ -7,6 +7,7 @@ import type { DeploymentStatus } from '../../src/domains/deployments/deployment.
 import type { ModelRuntime } from '../../src/domains/deployments/runtime.ts';
 import type { DeploymentView } from '../../src/domains/deployments/types.ts';
 import type { InstalledModels, InstalledModelView } from '../../src/domains/downloads/types.ts';
+import { createStreamingHttp } from '../../src/infrastructure/http/streaming-http.ts';
 import type { EventBus } from '../../src/shared/event-bus.ts';
 import type { Instances } from '../../src/shared/instances.ts';
 import type { Principal } from '../../src/shared/principal.ts';
@@ -51,6 +52,7 @@ export async function createDeploymentsBench(options: BenchOptions): Promise<Dep
   const live = await openTestLive({ clock });
   const { events } = live;
   const logger = createRecordingLogger();
+  const inference = createStreamingHttp();
   const room = createDeployments({
     em: options.em,
     runtimes: new Map(options.runtimes.map((runtime) => [runtime.id, runtime])),
@@ -66,6 +68,7 @@ export async function createDeploymentsBench(options: BenchOptions): Promise<Dep
       const taken = (await room.uses()).reduce((sum, { memoryBytes }) => sum + (memoryBytes ?? 0), 0);
       return { availableBytes: availableBytes(taken), gpuFreeBytes: null };
     },
+    http: inference.request,
     ...(options.config ? { config: options.config } : {}),
   });
   return {
@@ -82,6 +85,7 @@ export async function createDeploymentsBench(options: BenchOptions): Promise<Dep
     close: async () => {
       await room.stop(AbortSignal.timeout(2_000));
       await live.close();
+      await inference.close();
       if (options.logDir === undefined) await rm(logDir, { recursive: true, force: true });
     },
   };

@@ -81,9 +81,9 @@ export async function readHealth(engine: EngineProcess): Promise<Health> {
   return (await (await fetch(`http://127.0.0.1:${engine.port}/health`)).json()) as Health;
 }
 
-/** Asks again until `isMet`, 10 s at most. */
+/** Asks again until `isMet`, a minute at most: on a busy machine all takes long. */
 export async function waitUntil<T>(read: () => Promise<T> | T, isMet: (value: T) => boolean): Promise<T> {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const value = await read();
     if (isMet(value)) return value;

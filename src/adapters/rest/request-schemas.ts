@@ -39,7 +39,7 @@ export const startDownloadBody = z.strictObject({
   override: z.array(z.enum(['unsafe_format', 'scan', 'fit'])).max(3).optional(),
 });
 
-const health = z.strictObject({ interval_seconds: z.number(), timeout_seconds: z.number(), failures: z.number().int() }).partial();
+const health = z.strictObject({ interval_seconds: z.number(), timeout_seconds: z.number(), failures: z.number().int(), generation_interval_seconds: z.number() }).partial();
 const restart = z.strictObject({ policy: z.enum(['always', 'on_failure', 'never']), max_retries: z.number().int() }).partial();
 
 export const deploymentConfig = z

@@ -4,11 +4,13 @@ import type { EventBus } from '../../shared/event-bus.ts';
 import type { Instances } from '../../shared/instances.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { DeploymentUse } from '../../shared/resources-sample.ts';
+import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import type { InstalledModels } from '../downloads/types.ts';
 import { DeploymentRepository, type DeploymentRow } from './deployment.repository.ts';
 import { CommandListener } from './command-listener.ts';
 import { DeploymentsService } from './deployments.service.ts';
 import { Elsewhere } from './elsewhere.ts';
+import { createGenerationProbe } from './generation-probe.ts';
 import { FitChecker, type MachineMemory } from './fit.ts';
 import type { GraphicsCard } from './graphics-cards.ts';
 import { ggufFilesOf } from './installed-choice.ts';
@@ -36,6 +38,8 @@ export type DeploymentsDeps = {
   machineMemory: MachineMemory;
   /** The machine's graphics cards; default none. */
   gpus?: () => Promise<readonly GraphicsCard[]>;
+  /** For probes of generation; without it there are none. */
+  http?: StreamingHttp;
   config?: DeploymentsConfig;
 };
 
@@ -89,6 +93,7 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
     onSettled: (id) => fit.settle(id),
     startTimeoutMs: config.startTimeoutMs ?? defaultStartTimeoutMs,
     drainMs: config.drainMs ?? defaultDrainMs,
+    generate: deps.http && createGenerationProbe(deps.http),
   });
   const onUse = (installedModelId: string): void => {
     installed.touch(installedModelId).catch((error: unknown) => logger.warn({ installedModelId, err: error }, 'the use of a model could not be noted'));

@@ -38,6 +38,7 @@ const configSchema = z.strictObject({
       intervalSeconds: z.number().min(1).max(3600).optional(),
       timeoutSeconds: z.number().min(0.1).max(600).optional(),
       failures: z.int().min(1).max(100).optional(),
+      generationIntervalSeconds: z.number().min(1).max(86_400).nullable().optional(),
     })
     .optional(),
   restart: z

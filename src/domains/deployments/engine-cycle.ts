@@ -149,11 +149,11 @@ export class EngineCycle {
   }
 
   async #serve({ row, runtime, open }: Run, from: Begin, signal: AbortSignal): Promise<RunOutcome> {
-    const { clock, logger, startTimeoutMs, drainMs } = this.#deps;
+    const { clock, logger, startTimeoutMs, drainMs, generate } = this.#deps;
     const begin = 'adopted' in from ? from : { request: { deploymentId: row.id, name: row.name, config: row.config, ...from.given } };
     const policy = { health: healthPolicyOf(row.config, runtime), keepAliveMs: keepAliveMsOf(row.config) };
     const hooks = this.#hooks(row, open, 'adopted' in from);
-    return await runEngine({ runtime, begin, ...policy, startTimeoutMs, drainMs, open, clock, logger, usage: this.#live.usage, hooks, force: this.#owner.force }, signal);
+    return await runEngine({ runtime, begin, generate, ...policy, startTimeoutMs, drainMs, open, clock, logger, usage: this.#live.usage, hooks, force: this.#owner.force }, signal);
   }
 
   #hooks(row: DeploymentRow, open: OpenLog, isAdopted: boolean): EngineRunHooks {

@@ -1,12 +1,12 @@
 import type { Clock } from '../../shared/clock.ts';
 import { AppError, isAppError, type ErrorCode, type StoredError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { nextHealth, unknownHealth, unknownNow } from './health.ts';
+import type { GenerationProbe } from './generation-probe.ts';
+import { watchHealth } from './health-watch.ts';
 import type { OpenLog } from './logs/log-store.ts';
 import { healthyResetMs } from './restart-policy.ts';
-import { HealthUnknownError } from './runtime.ts';
 import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from './runtime.ts';
-import { TimeLimitExceeded, withTimeLimit } from './time-limit.ts';
+import { TimeLimitExceeded } from './time-limit.ts';
 import type { DeploymentHealth, HealthPolicy } from './types.ts';
 import type { Usage } from './usage.ts';
 
@@ -34,6 +34,7 @@ export type EngineRunOptions = {
   /** A model that runs already, or what to start. */
   begin: { adopted: RunningModel } | { request: Omit<RuntimeStart, 'log' | 'logFile' | 'onHandle'> };
   health: HealthPolicy;
+  generate: GenerationProbe | undefined;
   /** Null = never unloaded. */
   keepAliveMs: number | null;
   usage: Usage;
@@ -47,8 +48,6 @@ export type EngineRunOptions = {
   force: AbortSignal;
 };
 
-/** After a failed check the next one follows sooner, so that a hang is known within three usual intervals. */
-const recheckShare = 0.1;
 const idleRecheckMs = 1_000;
 /** Trying again cannot mend these. */
 const fatalCodes: readonly ErrorCode[] = ['MODEL_NOT_INSTALLED', 'UNSUPPORTED_MODEL', 'UNSAFE_FILE', 'VALIDATION_FAILED', 'FORBIDDEN', 'INTEGRITY_FAILED'];
@@ -123,7 +122,7 @@ async function serve(model: RunningModel, options: EngineRunOptions, signal: Abo
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
   const exited = model.exited.then((exit): RunOutcome => exitOutcome(exit));
-  const hung = watchHealth(model, options, inner.signal);
+  const hung = untilHung(model, options, inner.signal);
   const settled = Promise.all([forgetFailures(options, inner.signal), endWhenIdle(options, inner.signal)]);
   // Losers of the race below end by `inner`; what they then say is of no interest.
   hung.catch(() => undefined);
@@ -140,31 +139,10 @@ async function serve(model: RunningModel, options: EngineRunOptions, signal: Abo
   }
 }
 
-async function watchHealth(model: RunningModel, options: EngineRunOptions, signal: AbortSignal): Promise<RunOutcome> {
-  const { health: policy, clock, hooks, open } = options;
-  let health: DeploymentHealth = { ...unknownHealth, status: 'healthy', checkedAt: clock.now() };
-  hooks.onHealth(health);
-  for (;;) {
-    const share = health.consecutiveFailures > 0 ? recheckShare : 1;
-    await clock.sleep(policy.intervalSeconds * 1000 * share, signal);
-    const fault = await checkOnce(model, policy, signal);
-    if (fault !== null) open.log.say('warn', `Health check failed: ${fault instanceof HealthUnknownError ? fault.message : fault}`);
-    health = fault instanceof HealthUnknownError ? unknownNow(health, fault.message, clock.now()) : nextHealth(health, fault, policy, clock.now());
-    hooks.onHealth(health);
-    if (health.status === 'unhealthy') return hungOutcome(health);
-  }
-}
-
-async function checkOnce(model: RunningModel, policy: HealthPolicy, signal: AbortSignal): Promise<string | HealthUnknownError | null> {
-  try {
-    await withTimeLimit(policy.timeoutSeconds * 1000, signal, (limited) => model.check(limited));
-    return null;
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof HealthUnknownError) return error;
-    if (error instanceof TimeLimitExceeded) return `no answer within ${policy.timeoutSeconds} s`;
-    return error instanceof Error ? error.message : String(error);
-  }
+/** Resolves when it answers its checks no more. */
+async function untilHung(model: RunningModel, { health: policy, clock, usage, generate, hooks, open }: EngineRunOptions, signal: AbortSignal): Promise<RunOutcome> {
+  const onFault = (message: string): void => open.log.say('warn', message);
+  return hungOutcome(await watchHealth(model, { policy, clock, usage, generate, onHealth: hooks.onHealth, onFault }, signal));
 }
 
 async function forgetFailures(options: EngineRunOptions, signal: AbortSignal): Promise<void> {

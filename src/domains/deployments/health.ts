@@ -1,7 +1,7 @@
 import type { DeploymentHealth, HealthPolicy } from './types.ts';
 
 /** Three checks in a row tell a hung engine from one long hiccup, within half a minute. */
-export const defaultHealthPolicy: HealthPolicy = { intervalSeconds: 10, timeoutSeconds: 5, failures: 3 };
+export const defaultHealthPolicy: HealthPolicy = { intervalSeconds: 10, timeoutSeconds: 5, failures: 3, generationIntervalSeconds: null };
 
 export const unknownHealth: DeploymentHealth = { status: 'unknown', checkedAt: null, consecutiveFailures: 0, message: null };
 

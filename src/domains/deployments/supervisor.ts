@@ -6,6 +6,7 @@ import type { Logger } from '../../shared/logger.ts';
 import { keepAliveMsOf } from './deployment-config.ts';
 import type { DeploymentStatus, DesiredStatus } from './deployment.machine.ts';
 import type { DeploymentRepository, DeploymentRow, StatePatch } from './deployment.repository.ts';
+import type { GenerationProbe } from './generation-probe.ts';
 import { EngineCycle, type CycleOwner, type Next } from './engine-cycle.ts';
 import { LiveEngine } from './live-engine.ts';
 import type { LogStore } from './logs/log-store.ts';
@@ -28,6 +29,8 @@ export type SupervisorDeps = {
   onSettled: (id: string) => void;
   startTimeoutMs: number;
   drainMs: number;
+  /** Left out: health is told by checks alone. */
+  generate?: GenerationProbe | undefined;
 };
 
 /** A database that is away comes back; meanwhile the loop neither spins nor gives up. */

@@ -9,7 +9,13 @@ import type { DeploymentStatus, DesiredStatus } from './deployment.machine.ts';
 export type RuntimeId = string;
 
 export type RestartPolicy = { policy: 'always' | 'on_failure' | 'never'; maxRetries: number };
-export type HealthPolicy = { intervalSeconds: number; timeoutSeconds: number; failures: number };
+export type HealthPolicy = {
+  intervalSeconds: number;
+  timeoutSeconds: number;
+  failures: number;
+  /** Where no answer has succeeded for so long, it is asked for one token; null = never. */
+  generationIntervalSeconds: number | null;
+};
 
 /** What an operator sets; null or missing = the runtime's default. A runtime refuses what it cannot honour. */
 export type DeploymentConfig = {

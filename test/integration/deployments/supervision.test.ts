@@ -236,4 +236,37 @@ describe('faults', () => {
     expect(await statesOf(id)).toEqual(['pending', 'starting', 'running', 'unhealthy', 'restarting', 'starting', 'running']);
     expect(runtime.pids.filter(isAlive)).toHaveLength(1);
   });
+
+  it('restarts an engine that passes its checks and generates nothing, as soon as no real answer succeeds any more', async () => {
+    const { id } = await begin({ environment: { MODE: 'mute' }, health: { intervalSeconds: 10, failures: 2, generationIntervalSeconds: 15 } });
+    await bench.reaches(id, 'running');
+    await bench.clock.passSleepOf(10_000);
+    (await bench.deployments.ensureReady(id, never)).release('succeeded');
+    const checkedAt = async (): Promise<number | undefined> => (await bench.deployments.get(id)).health.checkedAt?.getTime();
+    // No probe at 20 s: an answer succeeded 10 s ago.
+    await bench.clock.passSleepOf(10_000);
+    await eventually('it is checked', async () => (await checkedAt()) === bench.clock.now().getTime());
+    expect((await bench.deployments.get(id)).health).toMatchObject({ status: 'healthy', consecutiveFailures: 0 });
+    await bench.clock.passSleepOf(10_000);
+    await bench.clock.passSleepOf(1_000);
+    const again = await eventually('it runs again', async () => {
+      const view = await bench.deployments.get(id);
+      return view.status === 'running' && view.runs === 2 ? view : null;
+    });
+    expect(again).toMatchObject({ restarts: 1, lastExit: { reason: expect.stringContaining('asked for one token it answered 500') } });
+    const events = (await bench.deployments.events(id, { limit: 20 })).items.toReversed();
+    expect(events.map(({ toStatus }) => toStatus)).toEqual(['pending', 'starting', 'running', 'unhealthy', 'restarting', 'starting', 'running']);
+  });
+
+  it('asks a healthy engine for a token now and then, and leaves it alone where that is not wanted', async () => {
+    const probed = await begin({ health: { intervalSeconds: 10, failures: 1, generationIntervalSeconds: 10 } });
+    const quiet = await begin({ environment: { MODE: 'mute' }, health: { intervalSeconds: 20, failures: 1 } });
+    await Promise.all([bench.reaches(probed.id, 'running'), bench.reaches(quiet.id, 'running')]);
+    const isChecked = (id: string): Promise<unknown> => eventually('it is checked', async () => (await bench.deployments.get(id)).health.checkedAt?.getTime() === bench.clock.now().getTime());
+    await bench.clock.passSleepOf(10_000);
+    await isChecked(probed.id);
+    await bench.clock.passSleepOf(20_000);
+    await Promise.all([isChecked(probed.id), isChecked(quiet.id)]);
+    for (const { id } of [probed, quiet]) expect(await bench.deployments.get(id)).toMatchObject({ runs: 1, health: { status: 'healthy' } });
+  });
 });

@@ -35,6 +35,10 @@ const server = createServer((request, response) => {
     });
     return;
   }
+  if (mode === 'mute' && request.method === 'POST') {
+    response.writeHead(500).end('{}');
+    return;
+  }
   const models = { object: 'list', data: [{ id: 'small', object: 'model' }] };
   response.setHeader('content-type', 'application/json').end(JSON.stringify(request.url === '/v1/models' ? models : { status: 'ok' }));
 });

@@ -22,6 +22,7 @@ const HealthPolicyInput = builder.inputType('HealthPolicyInput', {
     intervalSeconds: t.float({ description: 'Time between two checks, 1 to 3,600 seconds.', validate: numberFrom(1, 3600) }),
     timeoutSeconds: t.float({ description: 'How long a check may take, 1 to 600 seconds.', validate: numberFrom(1, 600) }),
     failures: t.int({ description: 'So many failed checks one after another make it unhealthy, 1 to 100.', validate: wholeNumber(1, 100) }),
+    generationIntervalSeconds: t.float({ description: 'Where no answer has succeeded for so long, it is asked for one token, 1 to 86,400 seconds; without it, never.', validate: numberFrom(1, 86_400) }),
   }),
 });
 

@@ -8,6 +8,7 @@ const HealthPolicy = builder.objectRef<Partial<Health>>('HealthPolicy').implemen
     intervalSeconds: t.float({ nullable: true, description: 'Time between two checks, in seconds.', resolve: (health) => health.intervalSeconds ?? null }),
     timeoutSeconds: t.float({ nullable: true, description: 'How long a check may take, in seconds.', resolve: (health) => health.timeoutSeconds ?? null }),
     failures: t.int({ nullable: true, description: 'So many failed checks one after another make it unhealthy.', resolve: (health) => health.failures ?? null }),
+    generationIntervalSeconds: t.float({ nullable: true, description: 'Where no answer has succeeded for so long, in seconds, it is asked for one token; null = never.', resolve: (health) => health.generationIntervalSeconds ?? null }),
   }),
 });
 
