@@ -1,5 +1,11 @@
-/** Fetches one file with the transfer engine, in a process of its own: url, size, target, byte source (`auto` or `undici`). Says what it took as its last line. */
+/**
+ * Fetches files with the transfer engine, in a process of its own: url, size, target, byte source (`auto` or `undici`),
+ * how many at once, and `scan` to let the built-in scanners look into each. Says what it took as its last line.
+ */
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { ScanSuite } from '../../src/domains/downloads/scan-suite.ts';
+import { createBuiltInScanners } from '../../src/domains/downloads/scanners/built-in-scanners.ts';
+import { ScanThread } from '../../src/domains/downloads/scanners/scan-thread.ts';
 import { readBootId } from '../../src/domains/downloads/transfer/boot-id.ts';
 import { defaultTransferSettings, transferFile } from '../../src/domains/downloads/transfer/file-transfer.ts';
 import { HostSlots } from '../../src/domains/downloads/transfer/host-slots.ts';
@@ -8,13 +14,15 @@ import { createByteSource } from '../../src/domains/downloads/transfer/choose-by
 import { systemClock } from '../../src/infrastructure/system-clock.ts';
 import { silentLogger } from '../../test/support/silent-logger.ts';
 
-const [url = '', size = '0', partPath = '', kind = 'auto', count = '1'] = process.argv.slice(2);
+const [url = '', size = '0', partPath = '', kind = 'auto', count = '1', scan = ''] = process.argv.slice(2);
 const sizeBytes = Number(size);
 const settings = { ...defaultTransferSettings };
 const options = { connectTimeoutMs: 10_000, userAgent: 'llm-manager/bench' };
 const bytes = kind === 'undici' ? createUndiciByteSource(options) : createByteSource(options);
 const slots = new HostSlots(systemClock, settings.connections);
 const bootId = readBootId();
+const thread = new ScanThread();
+const scans = new ScanSuite({ scanners: scan === 'scan' ? createBuiltInScanners(thread) : [], clock: systemClock, logger: silentLogger });
 
 async function fetchOne(index: number): Promise<{ seconds: number; hashLagSeconds: number; sha256: string }> {
   const startedAt = performance.now();
@@ -32,6 +40,7 @@ async function fetchOne(index: number): Promise<{ seconds: number; hashLagSecond
     { bytes, slots, clock: systemClock, logger: silentLogger, bootId, settings },
     new AbortController().signal,
   );
+  if (scan === 'scan') await scans.report({ path: 'model.bin', file: `${partPath}.${index}`, sizeBytes, sourceStatus: null }, { isSetAside: false }, new AbortController().signal);
   const endedAt = performance.now();
   return { seconds: (endedAt - startedAt) / 1000, hashLagSeconds: (endedAt - fetchedAt) / 1000, sha256 };
 }
@@ -53,4 +62,4 @@ console.log(
     rssMb: process.resourceUsage().maxRSS / 1024,
   }),
 );
-await bytes.close();
+await Promise.all([bytes.close(), thread.close()]);
