@@ -31,12 +31,23 @@ const ours: Fetched[] = [];
 const emptied = async (): Promise<void> => {
   for (const name of await readdir(folder)) await rm(path.join(folder, name));
 };
+/** Null where there is none. */
+async function timeOfCurl(url: string): Promise<number | null> {
+  const startedAt = performance.now();
+  try {
+    await run('curl', ['-sf', '-o', path.join(folder, 'curl'), url]);
+    return (performance.now() - startedAt) / 1000;
+  } catch (error) {
+    if (String(error).includes('ENOENT')) return null;
+    throw error;
+  }
+}
+
 try {
   const url = `http://127.0.0.1:${Number((await server.nextLine())['port'])}/${bytes}`;
   for (let round = 1; round <= rounds; round += 1) {
-    const startedAt = performance.now();
-    await run('curl', ['-sf', '-o', path.join(folder, 'curl'), url]);
-    curl.push((performance.now() - startedAt) / 1000);
+    const seconds = await timeOfCurl(url);
+    if (seconds !== null) curl.push(seconds);
     await emptied();
     const { stdout } = await run(process.execPath, [program('fetch.ts'), url, String(bytes), path.join(folder, 'ours'), 'auto', '1', 'scan'], { maxBuffer: MiB });
     ours.push(JSON.parse(stdout) as Fetched);
@@ -45,9 +56,9 @@ try {
   }
   const seconds = median(ours.flatMap(({ results }) => results.map((result) => result.seconds)));
   const of = (pick: (fetched: Fetched) => number): number => round2(median(ours.map(pick)));
-  const figures = { ofCurl: round2(median(curl) / seconds), loopBusy: of(({ loopBusy }) => loopBusy), loopDelayP99Ms: of(({ loopDelayP99Ms }) => loopDelayP99Ms), cpuSeconds: of(({ cpuSeconds }) => cpuSeconds), rssMb: of(({ rssMb }) => rssMb) };
+  const figures = { ofCurl: curl.length === 0 ? null : round2(median(curl) / seconds), loopBusy: of(({ loopBusy }) => loopBusy), loopDelayP99Ms: of(({ loopDelayP99Ms }) => loopDelayP99Ms), cpuSeconds: of(({ cpuSeconds }) => cpuSeconds), rssMb: of(({ rssMb }) => rssMb) };
   const faults = [
-    ...(figures.ofCurl < floors.ofCurl ? [`only ${figures.ofCurl} of curl's speed`] : []),
+    ...(figures.ofCurl !== null && figures.ofCurl < floors.ofCurl ? [`only ${figures.ofCurl} of curl's speed`] : []),
     ...(figures.loopBusy > floors.loopBusy ? [`the main thread was busy for ${figures.loopBusy} of the time`] : []),
     ...(figures.loopDelayP99Ms > floors.loopDelayP99Ms ? [`the event loop was late by ${figures.loopDelayP99Ms} ms`] : []),
   ];

@@ -6,6 +6,7 @@ import type { DownloadEvent } from '../../../src/domains/downloads/types.ts';
 import { MiB, sha256OfFile } from '../../support/downloads/engine.ts';
 import { never } from '../../support/downloads/room.ts';
 import { blob, q4, q4Bytes, q4Request, useWorld } from '../../support/downloads/world.ts';
+import { eventually } from '../../support/eventually.ts';
 import { sha256Of } from '../../support/hub/content.ts';
 
 const world = useWorld();
@@ -44,15 +45,18 @@ describe('pausing', () => {
   it('stops at once, keeps every byte, and goes on from there', async () => {
     world.hub.faults.inject({ fault: { kind: 'rate', bytesPerSecond: MiB }, server: 'cdn' });
     const { task } = await world.room.startDownload(q4Request);
-    await world.hub.requests.waitFor((log) => log.sentRanges(blob).reduce((sum, { start, end }) => sum + end - start, 0) > 2 * MiB);
+    await eventually('bytes come', async () => ((await world.room.downloads.get(task.id)).downloadedBytes > 2 * MiB ? true : null));
     const paused = await world.room.downloads.pause(task.id, never);
     expect(paused).toMatchObject({ status: 'paused', speedBytesPerSecond: 0 });
-    expect(paused.downloadedBytes).toBeGreaterThan(MiB);
+    expect(paused.downloadedBytes).toBeGreaterThan(2 * MiB);
     await world.hub.requests.waitFor((log) => log.entries.every(({ state }) => state !== 'open'));
     world.hub.faults.clear();
+    world.hub.requests.clear();
     await world.room.downloads.resume(task.id, never);
     await world.room.reaches(task.id, 'completed');
-    expect(world.hub.requests.bytesSentTwice(blob)).toBeLessThan(2 * MiB);
+    // What was on its way when it was paused is asked for again, and a part where a slow machine makes that wait.
+    const kept = paused.files.find(({ path }) => path.endsWith('.gguf'))?.downloadedBytes ?? 0;
+    expect(world.requestedBytes()).toBeLessThanOrEqual(q4.size - kept + MiB);
   });
 });
 

@@ -1,13 +1,16 @@
+import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { StopReason } from '../../../src/shared/abort.ts';
+import { isAppError } from '../../../src/shared/errors.ts';
 import { sidecarPathOf } from '../../../src/domains/downloads/transfer/sidecar.ts';
 import { TokenBucket } from '../../../src/domains/downloads/transfer/token-bucket.ts';
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { createTemporaryFolder, type TemporaryFolder } from '../../support/data-dir.ts';
 import { addNoise, createEngine, type Engine, fetchFile, jobFor, MiB, sha256OfFile } from '../../support/downloads/engine.ts';
 import { rateLimited, unavailable } from '../../support/hub/faults.ts';
+import { seededRandom } from '../../support/seeded-random.ts';
 import { createHub, type Hub } from '../../support/hub/hub.ts';
 
 let hub: Hub;
@@ -170,6 +173,21 @@ describe('a wrong file', () => {
     await expect(fetchFile(job, engine)).rejects.toMatchObject({ code: 'INTEGRITY_FAILED' });
     expect(existsSync(job.partPath)).toBe(false);
     expect(existsSync(sidecarPathOf(job.partPath))).toBe(false);
+  });
+
+  it('is caught at any place of its one wrong bit, twenty times of twenty', async () => {
+    const seed = randomInt(2 ** 31);
+    const random = seededRandom(seed);
+    const file = addNoise(hub, 2 * MiB);
+    const job = jobFor({ folder: folder.path, hub, file });
+    const outcomes: unknown[] = [];
+    for (let count = 0; count < 20; count += 1) {
+      const flip = hub.faults.inject({ fault: { kind: 'flip', atByte: random.below(2 * MiB) }, server: 'cdn' });
+      outcomes.push(await fetchFile(job, engine).then(() => 'fetched', (error: unknown) => (isAppError(error) ? error.code : error)));
+      flip.remove();
+    }
+    expect({ seed, outcomes }).toEqual({ seed, outcomes: Array.from({ length: 20 }, () => 'INTEGRITY_FAILED') });
+    expect([existsSync(job.partPath), existsSync(sidecarPathOf(job.partPath))]).toEqual([false, false]);
   });
 
   it('is begun anew when the storage says in the middle that it is another one', async () => {

@@ -31,6 +31,8 @@ export type World = {
   slowDown(bytesPerSecond?: number): void;
   /** Resolves when the storage has sent that much. */
   sent(bytes: number): Promise<void>;
+  /** What the storage was asked for. */
+  requestedBytes(): number;
   partialFiles(): string[];
 };
 
@@ -111,6 +113,11 @@ export function useWorld(): World {
     },
     slowDown: (bytesPerSecond = MiB) => void hub.faults.inject({ fault: { kind: 'rate', bytesPerSecond }, server: 'cdn' }),
     sent: (bytes) => hub.requests.waitFor((log) => log.sentRanges(blob).reduce((sum, { start, end }) => sum + end - start, 0) > bytes),
+    requestedBytes: () =>
+      hub.requests.matching(blob, 'GET').reduce((sum, { range }) => {
+        const [, first = '0', last = '-1'] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? [];
+        return sum + Number(last) - Number(first) + 1;
+      }, 0),
     partialFiles: () => {
       const root = room.config.hfCacheDir;
       return existsSync(root) ? readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) => name.includes('.part')) : [];
