@@ -193,8 +193,16 @@ function wantsWebSocket(req: IncomingMessage): boolean {
   return req.headers.upgrade?.toLowerCase() === 'websocket';
 }
 
+/**
+ * Longer than proxies and clients keep a connection that rests, usually 60 s: who closes first must be the one who
+ * would send next, or a request meets a socket that is just being closed.
+ */
+const keepAliveTimeoutMs = 65_000;
+/** How often connections are closed that have come to rest since the server was told to close. */
+const sweepMs = 50;
+
 function createNodeServer(front: Front): Server {
-  const limits = { headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16 * 1024, shouldUpgradeCallback: wantsWebSocket };
+  const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: keepAliveTimeoutMs, maxHeaderSize: 16 * 1024, shouldUpgradeCallback: wantsWebSocket };
   const server = createServer(limits, (req, res) => {
     void front.handle(req, res);
   });
@@ -229,10 +237,12 @@ export function createHttpServer(options: ServerOptions): HttpServer {
       const { promise, resolve } = Promise.withResolvers<undefined>();
       server.close(() => resolve(undefined));
       server.closeIdleConnections();
+      const sweep = setInterval(() => server.closeIdleConnections(), sweepMs);
       const cut = (): void => server.closeAllConnections();
       if (signal.aborted) cut();
       else signal.addEventListener('abort', cut, { once: true });
       await promise;
+      clearInterval(sweep);
       signal.removeEventListener('abort', cut);
     },
   };

@@ -53,6 +53,11 @@ export async function getDeployment(client: ServiceClient, name: string, signal:
   return deployment;
 }
 
+/** It runs, or was unloaded because nobody used it: the service loads it again for whoever asks. */
+export function answersWhenAsked({ status, desiredStatus }: Pick<Deployment, 'status' | 'desiredStatus'>): boolean {
+  return status === 'RUNNING' || (status === 'STOPPED' && desiredStatus === 'RUNNING');
+}
+
 /** The ids under which a model may be stored that somebody calls `text`. */
 export function modelIdsMeant(text: string): string[] {
   const bare = text.startsWith('ollama:') || !text.includes('/') ? text.replace(/:latest$/, '') : text.replace(/@[^@]*$/, '');

@@ -7,7 +7,7 @@ import type { Handler } from '../context.ts';
 import { Conversation } from '../conversation.ts';
 import { enumFlag, numberFlag, textFlag } from '../flags.ts';
 import { columns, text, time, word } from '../format.ts';
-import { collect, getDeployment } from '../lookup.ts';
+import { answersWhenAsked, collect, getDeployment } from '../lookup.ts';
 import { accept } from '../service-client.ts';
 import { chatAtTerminal, chatByLines } from '../terminal-chat.ts';
 
@@ -16,7 +16,7 @@ const exportFormats = ['MARKDOWN', 'JSON', 'JSONL', 'HTML', 'TEXT'] as const sat
 export const chat: Handler = async (context, [name = '']) => {
   const client = await context.connect();
   const deployment = await getDeployment(client, name, context.signal);
-  if (deployment.status !== 'RUNNING') throw new AppError('INVALID_STATE', `${name} is ${word(deployment.status)}; "llm-manager start ${name}" starts it.`);
+  if (!answersWhenAsked(deployment)) throw new AppError('INVALID_STATE', `${name} is ${word(deployment.status)}; "llm-manager start ${name}" starts it.`);
   const conversation = new Conversation({ context, client, deploymentId: deployment.deploymentId });
   return await (context.stdin.isTTY ? chatAtTerminal(context, conversation) : chatByLines(context, conversation));
 };

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
-import { modelIdsMeant, isMeant } from '../../../src/cli/lookup.ts';
+import { answersWhenAsked, isMeant, modelIdsMeant } from '../../../src/cli/lookup.ts';
 import { exitCodeOf, failureLine, ServiceUnreachable, wrongUsage } from '../../../src/cli/failure.ts';
 import { columns, duration } from '../../../src/cli/format.ts';
 import { Interrupts } from '../../../src/cli/interrupts.ts';
@@ -181,5 +181,16 @@ ${completionScript(program, 'zsh')}\nwords=(llm-manager ${words.map((word) => `'
   it.each(cases)('completes in a real %s: %p', async (shell, words, expected) => {
     const { stdout } = await run(shell, ask[shell](words));
     expect(stdout.trim().split('\n').filter((word) => !word.startsWith('-') || words.at(-1)?.startsWith('-')).sort()).toEqual(expected);
+  });
+});
+
+describe('a deployment', () => {
+  it.each([
+    ['RUNNING', 'RUNNING', true],
+    ['STOPPED', 'RUNNING', true],
+    ['STOPPED', 'STOPPED', false],
+    ['FAILED', 'RUNNING', false],
+  ] as const)('that is %s and meant to be %s can be talked to: %s', (status, desiredStatus, canBe) => {
+    expect(answersWhenAsked({ status, desiredStatus })).toBe(canBe);
   });
 });
