@@ -1,118 +1,131 @@
 /**
- * `npm run bench:chat`: the delay that this service adds to each token, from the engine's write to the reader's read,
- * for every transport, beside the same reader on the engine itself in the same round. Also requests a second of the
- * gateway beside a bare node:http proxy. Prints one JSON line a measurement; exits 1 when a token is missing.
- * With REDIS_URL the service runs on Redis.
+ * `npm run bench:chat [-- --short]`: the delay that this service adds to each token, from the engine's write to the
+ * reader's read, for every transport, embedded and on Redis, beside the same reader on the engine itself and behind a
+ * bare node:http proxy in the same round. Also requests a second of the gateway beside that proxy. Engine, proxy,
+ * service and readers are processes of their own. Prints one JSON line a measurement and a table at the end; exits 1
+ * when a token is missing. Needs redis-server (or REDIS_URL) for the part on Redis; with all of it about five minutes.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { Agent, createServer, request as send } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import autocannon from 'autocannon';
-import { startService, type ServiceProcess } from '../test/support/service-process.ts';
+import { startRedisServer } from '../test/support/redis-server.ts';
 import { readers, type Target } from './chat-readers.ts';
+import { cpuMsOf, serveEngine, startProgram, type Program } from './chat-stage.ts';
 
 const { values } = parseArgs({
-  options: { streams: { type: 'string', default: '1,50,200' }, tokens: { type: 'string', default: '300' }, rounds: { type: 'string', default: '1' }, only: { type: 'string', default: '' }, seconds: { type: 'string', default: '5' } },
+  options: {
+    short: { type: 'boolean', default: false },
+    streams: { type: 'string' },
+    tokens: { type: 'string' },
+    rounds: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
+    seconds: { type: 'string' },
+    events: { type: 'string', default: 'embedded,redis' },
+  },
 });
-const tokens = Number(values.tokens);
-const names = Object.keys(readers).filter((name) => values.only === '' || name === 'direct' || values.only.split(',').includes(name));
+const tokens = Number(values.tokens ?? (values.short ? 100 : 200));
+const streamCounts = (values.streams ?? (values.short ? '1,50' : '1,50,200')).split(',').map(Number);
+const seconds = Number(values.seconds ?? (values.short ? 2 : 3));
+const isAsked = (name: string): boolean => values.only === '' || name === 'direct' || values.only.split(',').includes(name);
 
-type Figures = { streams: number; transport: string; tokens: number; missing: number; p50Ms: number; p99Ms: number; maxMs: number; firstThirdP50Ms: number; lastThirdP50Ms: number; /** Of the service, which tells more than the delay where the machine is busy otherwise. */ cpuUsPerToken: number };
+type Figures = {
+  streams: number;
+  transport: string;
+  tokens: number;
+  missing: number;
+  p50Ms: number;
+  p99Ms: number;
+  maxMs: number;
+  firstThirdP50Ms: number;
+  lastThirdP50Ms: number;
+  /** Of the process between engine and reader, which tells more than the delay where the machine is busy otherwise. */
+  cpuUsPerToken: number;
+};
+type Row = Figures & { events: string; round: number };
 
 const at = (sorted: readonly number[], share: number): number => Math.round((sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN) * 100) / 100;
 const sortedOf = (list: readonly number[]): number[] => [...list].sort((a, b) => a - b);
 
-/** Processor time of a process so far. */
-async function cpuMsOf(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
-  // In ticks of 10 ms: user and system.
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
 async function measure(transport: string, streams: number, target: Target, pid: number): Promise<Figures> {
-  const read = readers[transport];
+  const read = readers[transport === 'bare proxy' ? 'direct' : transport];
   if (!read) throw new Error(`no transport ${transport}`);
   const cpuBeforeMs = await cpuMsOf(pid);
   const each = await Promise.all(Array.from({ length: streams }, () => read(target)));
   const cpuMs = (await cpuMsOf(pid)) - cpuBeforeMs;
   const all = sortedOf(each.flat());
   const third = (from: number, to: number): number => at(sortedOf(each.flatMap((delays) => delays.slice(Math.floor(delays.length * from), Math.ceil(delays.length * to)))), 0.5);
-  return { streams, transport, tokens: all.length, missing: streams * tokens - all.length, p50Ms: at(all, 0.5), p99Ms: at(all, 0.99), maxMs: at(all, 1), firstThirdP50Ms: third(0, 1 / 3), lastThirdP50Ms: third(2 / 3, 1), cpuUsPerToken: Math.round((cpuMs * 1000) / all.length) };
-}
-
-async function startEngine(): Promise<{ url: string; child: ChildProcess }> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', fileURLToPath(new URL('fake-engine.ts', import.meta.url))], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [port] = (await once(child.stdout, 'data')) as [Buffer];
-  return { url: `http://127.0.0.1:${port.toString('utf8').trim()}`, child };
-}
-
-async function deploy(service: ServiceProcess, engineUrl: string): Promise<string> {
-  const headers = { authorization: `Bearer ${service.key}`, 'content-type': 'application/json' };
-  const started = await fetch(`${service.url}/api/deployments/start`, { method: 'POST', headers, body: JSON.stringify({ runtime: 'remote', name: 'fake', config: { base_url: engineUrl } }) });
-  const { deployment } = (await started.json()) as { deployment: { deployment_id: string } };
-  for (;;) {
-    const answer = await fetch(`${service.url}/api/deployments/${deployment.deployment_id}/status`, { headers });
-    if (((await answer.json()) as { deployment: { status: string } }).deployment.status === 'running') return deployment.deployment_id;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** What the least that a proxy in Node can do costs. */
-async function startBareProxy(engineUrl: string): Promise<{ url: string; close: () => void }> {
-  const agent = new Agent({ keepAlive: true });
-  const server = createServer((req, res) => {
-    const upstream = send(`${engineUrl}${req.url ?? ''}`, { method: req.method ?? 'POST', agent, headers: { 'content-type': 'application/json', 'content-length': req.headers['content-length'] } }, (answer) => {
-      res.writeHead(answer.statusCode ?? 502, { 'content-type': answer.headers['content-type'] });
-      answer.pipe(res);
-    });
-    upstream.on('error', () => res.destroy());
-    req.pipe(upstream);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close: () => void server.close() };
+  const spread = { p50Ms: at(all, 0.5), p99Ms: at(all, 0.99), maxMs: at(all, 1), firstThirdP50Ms: third(0, 1 / 3), lastThirdP50Ms: third(2 / 3, 1) };
+  return { streams, transport, tokens: all.length, missing: streams * target.tokens - all.length, ...spread, cpuUsPerToken: Math.round((cpuMs * 1000) / all.length) };
 }
 
 async function measureRequests(url: string, headers: Record<string, string>): Promise<{ perSecond: number; p99Ms: number; non2xx: number }> {
   const body = JSON.stringify({ model: 'fake', messages: [{ role: 'user', content: 'Hi' }] });
-  const result = await autocannon({ url: `${url}/v1/chat/completions`, method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body, connections: 50, duration: Number(values.seconds) });
+  const result = await autocannon({ url: `${url}/v1/chat/completions`, method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body, connections: 50, duration: seconds });
   return { perSecond: Math.round(result.requests.average), p99Ms: result.latency.p99, non2xx: result.non2xx + result.errors };
 }
 
-const dataDir = await mkdtemp(path.join(tmpdir(), 'llmm-bench-'));
-const engine = await startEngine();
-const redis = process.env['REDIS_URL'];
-const service = await startService({ dataDir, env: { LLM_MANAGER_LOG_LEVEL: 'warn', ...(process.env['BENCH_NODE_OPTIONS'] !== undefined && { NODE_OPTIONS: process.env['BENCH_NODE_OPTIONS'] }), ...(redis !== undefined && { REDIS_URL: redis }) } });
-let isWhole = true;
-try {
-  const target: Target = { engineUrl: engine.url, url: service.url, key: service.key, deploymentId: await deploy(service, engine.url), model: 'fake', tokens };
-  // What is compiled on first use is not measured.
-  for (const name of names) await measure(name, 2, { ...target, tokens: 50 }, service.pid);
-  for (const streams of values.streams.split(',').map(Number)) {
-    for (let round = 1; round <= Number(values.rounds); round += 1) {
-      for (const name of names) {
-        const figures = await measure(name, streams, target, service.pid);
-        isWhole &&= figures.missing === 0;
-        console.log(JSON.stringify({ bench: 'chat', redis: redis !== undefined, round, ...figures }));
+async function measureService(events: string, redisUrl: string | null, { engine, proxy }: { engine: Program; proxy: Program }): Promise<Row[]> {
+  const service = await serveEngine(engine.url, redisUrl);
+  const rows: Row[] = [];
+  try {
+    const target: Target = { engineUrl: engine.url, url: service.url, key: service.key, deploymentId: service.deploymentId, model: 'fake', tokens };
+    const subjects = ['bare proxy', ...Object.keys(readers)].filter(isAsked).map((name) => ({ name, pid: name === 'bare proxy' ? proxy.pid : service.pid, target: name === 'bare proxy' ? { ...target, engineUrl: proxy.url } : target }));
+    // What is compiled on first use is not measured.
+    for (const { name, target: each, pid } of subjects) await measure(name, 4, { ...each, tokens: 100 }, pid);
+    for (const streams of streamCounts) {
+      for (let round = 1; round <= Number(values.rounds); round += 1) {
+        for (const { name, target: each, pid } of subjects) {
+          const row = { events, round, ...(await measure(name, streams, each, pid)) };
+          rows.push(row);
+          console.log(JSON.stringify({ bench: 'chat', ...row }));
+        }
       }
     }
+    if (seconds > 0) {
+      const headers = { authorization: `Bearer ${service.key}` };
+      await measureRequests(service.url, headers);
+      console.log(JSON.stringify({ bench: 'chat requests', events, engine: await measureRequests(engine.url, {}), bareProxy: await measureRequests(proxy.url, {}), gateway: await measureRequests(service.url, headers) }));
+    }
+  } finally {
+    await service.close();
   }
-  if (Number(values.seconds) > 0) {
-    const bare = await startBareProxy(engine.url);
-    const headers = { authorization: `Bearer ${service.key}` };
-    await measureRequests(service.url, headers);
-    console.log(JSON.stringify({ bench: 'chat requests', engine: await measureRequests(engine.url, {}), bareProxy: await measureRequests(bare.url, {}), gateway: await measureRequests(service.url, headers) }));
-    bare.close();
+  return rows;
+}
+
+/** Each transport beside the direct reader and the bare proxy of the same round. */
+function summarise(rows: readonly Row[]): void {
+  const beside = (row: Row, transport: string): Row | undefined => rows.find((other) => other.transport === transport && other.events === row.events && other.streams === row.streams && other.round === row.round);
+  console.table(
+    rows.map((row) => {
+      const [direct, bare] = [beside(row, 'direct'), beside(row, 'bare proxy')];
+      const added = direct ? Math.round((row.p99Ms - direct.p99Ms) * 10) / 10 : Number.NaN;
+      const cpu = bare ? Math.round((row.cpuUsPerToken / bare.cpuUsPerToken) * 100) / 100 : Number.NaN;
+      return { events: row.events, streams: row.streams, transport: row.transport, p50: row.p50Ms, p99: row.p99Ms, 'p99 - direct': added, 'us/token': row.cpuUsPerToken, 'cpu : bare': cpu, missing: row.missing };
+    }),
+  );
+}
+
+const stage: Program[] = [];
+const rows: Row[] = [];
+try {
+  const engine = await startProgram('fake-engine.ts');
+  stage.push(engine);
+  const proxy = await startProgram('bare-proxy.ts', engine.url);
+  stage.push(proxy);
+  const wanted = values.events.split(',');
+  if (wanted.includes('embedded')) rows.push(...(await measureService('embedded', null, { engine, proxy })));
+  if (wanted.includes('redis')) {
+    const given = process.env['REDIS_URL'];
+    const redis = given === undefined ? await startRedisServer() : null;
+    try {
+      rows.push(...(await measureService('redis', redis?.url ?? given ?? null, { engine, proxy })));
+    } finally {
+      await redis?.close();
+    }
   }
 } finally {
-  await service.end('SIGTERM');
-  engine.child.kill();
-  await rm(dataDir, { recursive: true, force: true });
+  for (const program of stage) program.close();
 }
-process.exit(isWhole ? 0 : 1);
+summarise(rows);
+console.log(JSON.stringify({ bench: 'chat', load: loadavg().map((value) => Math.round(value * 10) / 10) }));
+process.exit(rows.every(({ missing }) => missing === 0) ? 0 : 1);

@@ -1,8 +1,10 @@
+import type { Duplex } from 'node:stream';
 import type { Server } from 'graphql-ws';
 import type { RawData, WebSocket } from 'ws';
 import type { Principal } from '../../shared/principal.ts';
 import { StopReason } from '../../shared/abort.ts';
 import type { Logger } from '../../shared/logger.ts';
+import { corkForTurn } from '../http/cork.ts';
 
 /** What the protocol knows of its connection. */
 export type SocketExtra = {
@@ -27,14 +29,17 @@ const messagesInHandMax = 256;
 /** One WebSocket: sends no faster than the client reads, and ends clients that do not read at all. */
 export class SocketChannel {
   readonly #socket: WebSocket;
+  /** What the messages of the socket travel on. */
+  readonly #connection: Duplex;
   readonly #stalledMsMax: number;
   readonly #logger: Logger;
   readonly #gone = new AbortController();
   #isAlive = true;
   #messagesInHand = 0;
 
-  constructor(socket: WebSocket, stalledMsMax: number, logger: Logger) {
+  constructor({ socket, connection }: { socket: WebSocket; connection: Duplex }, stalledMsMax: number, logger: Logger) {
     this.#socket = socket;
+    this.#connection = connection;
     this.#logger = logger;
     this.#stalledMsMax = stalledMsMax;
     // 'close' follows; without a listener the error would end the process.
@@ -98,6 +103,7 @@ export class SocketChannel {
   /** Nothing while the client reads along; else resolves when it has, so that a stream is pulled no faster than its reader reads. */
   send(text: string): Promise<void> | undefined {
     if (this.#socket.readyState !== this.#socket.OPEN) return undefined;
+    corkForTurn(this.#connection);
     if (this.#socket.bufferedAmount + text.length > unreadCharsMax) return this.#sendInTime(text);
     this.#socket.send(text);
     return undefined;

@@ -1,5 +1,3 @@
-import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { handleProtocols } from 'graphql-ws';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { AppError, validationFailed } from '../../shared/errors.ts';
@@ -33,6 +31,8 @@ export type GraphqlSocketOptions = {
   limits?: Partial<GraphqlSocketLimits>;
 };
 
+type Upgrade = Parameters<UpgradeHandler>[0];
+
 export type GraphqlSockets = { handle: UpgradeHandler; /** Tells every client to come back later. */ close(): void };
 
 /** What a request body may have, too. */
@@ -45,17 +45,17 @@ export function createGraphqlSockets(options: GraphqlSocketOptions): GraphqlSock
   const protocol = createProtocol({ ...options, limits });
   const server = new WebSocketServer({ noServer: true, maxPayload: frameBytesMax, perMessageDeflate: false, handleProtocols });
 
-  const open = (socket: WebSocket, req: IncomingMessage, principal: Principal | null): void => {
-    const channel = new SocketChannel(socket, limits.stalledMsMax, options.logger);
+  const open = (socket: WebSocket, { req, socket: connection, principal }: Pick<Upgrade, 'req' | 'socket' | 'principal'>): void => {
+    const channel = new SocketChannel({ socket, connection }, limits.stalledMsMax, options.logger);
     const hasCredential = req.headers.authorization !== undefined || req.headers['x-api-key'] !== undefined;
     channel.serve(protocol, { channel, principal, isRefused: hasCredential && principal === null });
   };
 
-  const handle = ({ req, socket, head, url, principal }: { req: IncomingMessage; socket: Duplex; head: Buffer; url: URL; principal: Principal | null }): void => {
+  const handle = ({ req, socket, head, url, principal }: Upgrade): void => {
     if (url.pathname !== '/graphql') return refuseUpgrade(socket, new AppError('ROUTE_NOT_FOUND', 'There is no WebSocket at this path.'));
     if (hasCredentialInUrl(url)) return refuseUpgrade(socket, validationFailed([{ field: 'query', message: 'a key is never taken from a URL' }]));
     if (server.clients.size >= limits.socketsMax) return refuseUpgrade(socket, new AppError('OVERLOADED', 'Too many sockets are open.'));
-    server.handleUpgrade(req, socket, head, (accepted) => open(accepted, req, principal));
+    server.handleUpgrade(req, socket, head, (accepted) => open(accepted, { req, socket, principal }));
     return undefined;
   };
 

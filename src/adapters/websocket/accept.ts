@@ -54,7 +54,7 @@ export type AcceptOptions = {
 };
 
 type Upgrade = Parameters<UpgradeHandler>[0];
-type SessionContext = { options: AcceptOptions; route: SocketRoute; url: URL; principal: Principal | null };
+type SessionContext = { options: AcceptOptions; route: SocketRoute; carrier: Duplex; url: URL; principal: Principal | null };
 
 export function internalError(): AppError {
   return new AppError('INTERNAL', 'Something went wrong on our side.');
@@ -76,7 +76,7 @@ class Session {
   #messagesInHand = 0;
 
   constructor(socket: WebSocket, context: SessionContext) {
-    this.#connection = new Connection(socket, context.options.stalledMsMax);
+    this.#connection = new Connection(socket, context.carrier, context.options.stalledMsMax);
     this.#context = context;
     socket.on('message', (data, isBinary) => {
       void this.#receive(toBuffer(data), isBinary);
@@ -200,7 +200,7 @@ export function createSocketAcceptor(options: AcceptOptions): SocketAcceptor {
     try {
       if (server.clients.size >= socketsMax) throw new AppError('OVERLOADED', 'Too many sockets are open.');
       const route = await check(upgrade, options.routes.find(({ path }) => url.pathname === path || url.pathname === `${path}/`));
-      server.handleUpgrade(req, socket, head, (accepted) => new Session(accepted, { options, route, url, principal }));
+      server.handleUpgrade(req, socket, head, (accepted) => new Session(accepted, { options, route, carrier: socket, url, principal }));
     } catch (error) {
       if (!isAppError(error)) options.logger.error({ err: error }, 'upgrade failed');
       refuseUpgrade(socket, isAppError(error) ? error : internalError());

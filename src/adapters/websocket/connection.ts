@@ -1,6 +1,8 @@
+import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { StopReason } from '../../shared/abort.ts';
 import type { AppError } from '../../shared/errors.ts';
+import { corkForTurn } from '../http/cork.ts';
 import { closeCodes } from './close-codes.ts';
 
 /** Above this the peer reads slower than we send: the sender waits. */
@@ -25,12 +27,15 @@ export class Connection {
   /** Aborts when the socket closes, for whatever reason. */
   readonly signal: AbortSignal;
   readonly #socket: WebSocket;
+  readonly #carrier: Duplex;
   readonly #closed = new AbortController();
   readonly #stalledMsMax: number;
   #isAlive = true;
 
-  constructor(socket: WebSocket, stalledMsMax: number = defaultStalledMsMax) {
+  /** `carrier`: what the socket's messages travel on. */
+  constructor(socket: WebSocket, carrier: Duplex, stalledMsMax: number = defaultStalledMsMax) {
     this.#socket = socket;
+    this.#carrier = carrier;
     this.#stalledMsMax = stalledMsMax;
     this.signal = this.#closed.signal;
     const ping = setInterval(() => this.#ping(), pingIntervalMs);
@@ -48,6 +53,7 @@ export class Connection {
   /** Resolves once the peer is not far behind; rejects with the signal's reason when the socket has closed. */
   async send(message: Readonly<Record<string, unknown>>): Promise<void> {
     this.signal.throwIfAborted();
+    corkForTurn(this.#carrier);
     this.#socket.send(JSON.stringify(message));
     if (this.#socket.bufferedAmount > bufferedBytesMax) await this.#drained();
   }
