@@ -236,7 +236,7 @@ export const settings = {
     schema: list(),
     default: () => [],
     defaultText: nothing,
-    description: 'Modules to load: paths or package names.',
+    description: 'Modules to load: paths or package names. This version loads none yet, and says so in its log.',
   }),
   logLevel: defineSetting({
     path: 'log.level',
