@@ -69,7 +69,7 @@ async function startHeld(): Promise<DownloadTaskView> {
   return await eventually('figures come', async () => {
     const task = await room.downloads.get(id);
     return task.status === 'running' && task.downloadedBytes === earlierBytes ? task : null;
-  });
+  }, 20_000);
 }
 
 const pulls = () => daemon.requests.matching(/^\/api\/pull/);
