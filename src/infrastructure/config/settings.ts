@@ -9,7 +9,8 @@ import { httpUrl, list, oneOf, origin, secretText, secretUrl, text, wholeNumber 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 const nothing = 'none';
-const imageName = text().refine((value) => /^\w[\w.\-/:@]{0,254}$/.test(value), 'must be image names');
+/** With its kind before it where its name does not tell that. */
+const imageName = text().refine((value) => /^([\w.]{1,32}=)?\w[\w.\-/:@]{0,254}$/.test(value), 'must be image names, or KIND=image');
 const tokenMessage = 'must be the token alone, without spaces';
 const isToken = (value: string): boolean => /^[\x21-\x7e]{1,512}$/.test(value);
 
@@ -204,7 +205,7 @@ export const settings = {
     schema: list(imageName),
     default: () => null,
     defaultText: "the templates' own",
-    description: 'Images that deployments may run.',
+    description: 'Images that deployments may run. One whose name does not tell what it is: KIND=image, with llama.cpp or vllm.',
   }),
   llamaServer: defineSetting<string | null>({
     path: 'deployments.llamaServer',

@@ -68,8 +68,11 @@ const memoryLimitBytes = 256 * 1024 * 1024;
     await model.stop(0, never);
   });
 
-  it('writes what it says into the log of its deployment, and tells its use', async () => {
-    const model = await runtime().start(request(), never);
+  it("writes what it says into the log of its deployment, and tells its use; also from an image of the operator's own", async () => {
+    await daemon.client.getImage(daemon.image).tag({ repo: 'llmm-test/own', tag: '1' });
+    const own = createDockerRuntime({ engine: engine(), http: plainHttp, images: ['llama.cpp=llmm-test/own:1'] });
+    expect(own.validate({ image: 'llmm-test/own:1' })).toEqual([]);
+    const model = await own.start(request({ image: 'llmm-test/own:1' }), never);
     await eventually('the line is there', () => logged.some((line) => line.includes('server is listening')));
     expect(await model.use()).toMatchObject({ memoryBytes: expect.any(Number) });
     await model.stop(0, never);

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { argumentFaults } from '../../../src/domains/deployments/runtimes/extra-arguments.ts';
 import { mountModel } from '../../../src/domains/deployments/runtimes/docker/mounted-model.ts';
-import { templateImages, templateOf } from '../../../src/domains/deployments/runtimes/docker/image-templates.ts';
+import { allowedImages } from '../../../src/domains/deployments/runtimes/docker/image-templates.ts';
 
 const allowed = new Set(['--batch-size', '--mlock']);
 const fieldsOf = (args: readonly string[]): string[] => argumentFaults(args, allowed).map((fault) => fault.field);
@@ -26,10 +26,17 @@ describe('extra arguments of a container', () => {
 });
 
 describe('the kind of an image', () => {
+  const kindsOf = (entries: readonly string[] | null): [string, string | null][] => [...allowedImages(entries)].map(([image, template]) => [image, template?.id ?? null]);
+
   it('is told by the name of its repository, not by its tag', () => {
-    for (const image of templateImages) expect(templateOf(image)).toBeDefined();
-    expect(templateOf('registry.example:5000/team/llama.cpp@sha256:abc')?.id).toBe('llama.cpp');
-    expect(templateOf('alpine:vllm')).toBeUndefined();
+    for (const [, kind] of kindsOf(null)) expect(kind).not.toBeNull();
+    expect(kindsOf(['registry.example:5000/team/llama.cpp@sha256:abc', 'alpine:vllm'])).toEqual([['registry.example:5000/team/llama.cpp@sha256:abc', 'llama.cpp'], ['alpine:vllm', null]]);
+  });
+
+  it("is what the operator says of an image of the operator's own", () => {
+    expect(kindsOf(['llama.cpp=registry.example:5000/team/server:2', 'vllm=team/llama.cpp:1', 'other=team/x'])).toEqual([
+      ['registry.example:5000/team/server:2', 'llama.cpp'], ['team/llama.cpp:1', 'vllm'], ['team/x', null],
+    ]);
   });
 });
 

@@ -182,7 +182,7 @@ describe('the configuration', () => {
     ['LLM_MANAGER_CLAMD', '/run/clamd.ctl', (config: Config) => config.downloads.clamd, { kind: 'socket', path: '/run/clamd.ctl' }],
     ['LLM_MANAGER_LLAMA_SERVER', 'OFF', (config: Config) => config.deployments.llamaServer, { kind: 'off' }],
     ['LLM_MANAGER_LLAMA_SERVER', '/opt/llama-server', (config: Config) => config.deployments.llamaServer, { kind: 'path', path: '/opt/llama-server' }],
-    ['LLM_MANAGER_DOCKER_IMAGES', 'a/b:1, ghcr.io/c@sha256:00', (config: Config) => config.docker.images, ['a/b:1', 'ghcr.io/c@sha256:00']],
+    ['LLM_MANAGER_DOCKER_IMAGES', 'a/b:1, vllm=ghcr.io/c@sha256:00', (config: Config) => config.docker.images, ['a/b:1', 'vllm=ghcr.io/c@sha256:00']],
     ['LLM_MANAGER_ALLOWED_ORIGINS', 'https://a.example,http://b:1', (config: Config) => config.server.allowedOrigins, ['https://a.example', 'http://b:1']],
   ])('reads %s=%s', (name, value, pick, expected) => {
     expect(pick(load({ [name]: value }))).toEqual(expected);

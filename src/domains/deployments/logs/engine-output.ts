@@ -111,10 +111,14 @@ export class EngineOutput {
     return position >= truncateAtBytes ? await this.#empty(file, position) : position;
   }
 
-  /** What is written between the last look and the cut is lost: less than a millisecond of a flood. */
+  /**
+   * What has come meanwhile is read first, unless a flood would then never let the file be emptied; what that costs is
+   * told. Only what is written between this look and the cut is lost unseen: less than a millisecond of a flood.
+   */
   async #empty(file: FileHandle, position: number): Promise<number> {
     const { size } = await file.stat();
-    if (size !== position && size - position < backlogKeptBytes) return position;
+    if (size > position && size < backlogBytesMax) return position;
+    if (size > position) this.#skip(size - position);
     await truncate(this.#path, 0);
     this.#position = 0;
     return 0;

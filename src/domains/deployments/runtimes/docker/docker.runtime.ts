@@ -13,12 +13,12 @@ import { mountModel } from './mounted-model.ts';
 import { WatchedContainer } from './container.ts';
 import { adoptContainer, health, toRunningModel, type ContainerServer } from './running-container.ts';
 import { dockerFault, isAway, type DockerEngine, type DockerMachine } from './docker-engine.ts';
-import { templateImages, templateOf, type ImageTemplate } from './image-templates.ts';
+import { allowedImages, imageKinds, type AllowedImages, type ImageTemplate } from './image-templates.ts';
 
 export type DockerRuntimeDeps = {
   engine: DockerEngine;
   http: OutgoingHttp;
-  /** Images that the operator allows; null = those of the templates. */
+  /** Images that the operator allows, as `allowedImages` reads them; null = those of the templates. */
   images: readonly string[] | null;
 };
 
@@ -32,18 +32,17 @@ const unusable: readonly { key: keyof DeploymentConfig; field: string }[] = [
 /** Options of GPU back ends and of thread placement; others of these families load code. */
 const environmentNames = new Set(['GGML_CUDA_ENABLE_UNIFIED_MEMORY', 'GGML_CUDA_FORCE_MMQ', 'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'VLLM_ATTENTION_BACKEND', 'VLLM_LOGGING_LEVEL']);
 
-
 /** Runs a GGUF in a container of a Docker Engine, from an image that the operator allows. */
 export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
   const common = { id: dockerRuntimeId, name: 'Docker', needsModel: true, formats: ['gguf'] };
-  const images = deps.images ?? templateImages;
+  const images = allowedImages(deps.images);
   return {
     id: dockerRuntimeId,
     name: common.name,
     capabilities: { needsModel: true, formats: common.formats, adminOnly: false, isElsewhere: deps.engine.isElsewhere },
     probe: async (signal): Promise<RuntimeInfo> => ({ ...common, ...(await probe(deps.engine, signal)) }),
     validate: (config) => validate(config, images),
-    start: (request, signal) => start({ ...deps, image: request.config.image ?? images[0] ?? '' }, request, signal),
+    start: (request, signal) => start({ ...deps, ...chosenImage(request.config, images) }, request, signal),
     adopt: (request, signal) => adoptContainer(deps, request, signal),
     endStrays: (known, signal) => deps.engine.sweepStrays(known, signal),
     awayReason: (signal) => deps.engine.machine(signal).then(() => null, (error: unknown) => {
@@ -75,26 +74,30 @@ async function probe(engine: DockerEngine, signal: AbortSignal): Promise<Pick<Ru
   }
 }
 
-function validate(config: DeploymentConfig, images: readonly string[]): readonly FieldFault[] {
+/** The first one where none is named. */
+function chosenImage({ image }: DeploymentConfig, images: AllowedImages): { image: string; template: ImageTemplate | null } {
+  const name = image ?? images.keys().next().value ?? '';
+  return { image: name, template: images.get(name) ?? null };
+}
+
+function validate(config: DeploymentConfig, images: AllowedImages): readonly FieldFault[] {
   const faults = unusable.flatMap(({ key, field }) => (config[key] === undefined ? [] : [{ field, message: 'is for the runtime remote only' }]));
-  const image = config.image ?? images[0];
-  const template = image === undefined ? undefined : templateOf(image);
-  if (image === undefined || !images.includes(image)) faults.push({ field: 'config.image', message: `must be one of ${images.join(', ')}` });
-  else if (template === undefined) faults.push({ field: 'config.image', message: 'is of a kind that is not known: its name must hold llama.cpp or vllm' });
+  const { image, template } = chosenImage(config, images);
+  if (!images.has(image)) faults.push({ field: 'config.image', message: `must be one of ${[...images.keys()].join(', ')}` });
+  else if (template === null) faults.push({ field: 'config.image', message: `is of a kind that is not known: LLM_MANAGER_DOCKER_IMAGES may say it as KIND=${image}, with ${imageKinds.join(' or ')}` });
   for (const name of Object.keys(config.environment ?? {})) {
     if (!environmentNames.has(name)) faults.push({ field: `config.environment.${name}`, message: `is not one that this runtime takes: ${[...environmentNames].join(', ')}` });
   }
   return [...faults, ...argumentFaults(config.extraArgs ?? [], template?.extraArguments ?? new Set())];
 }
 
-type Parts = DockerRuntimeDeps & { image: string };
+type Parts = DockerRuntimeDeps & ReturnType<typeof chosenImage>;
 
 async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): Promise<RunningModel> {
   signal.throwIfAborted();
-  const { engine, image } = parts;
-  const template = templateOf(image);
+  const { engine, image, template } = parts;
   const { modelPath } = request;
-  if (modelPath === null || template === undefined) throw new AppError('START_FAILED', 'There is no model file or no image to start.');
+  if (modelPath === null || template === null) throw new AppError('START_FAILED', 'There is no model file or no image to start.');
   const contextSize = await contextSizeOf(request, modelPath);
   const machine = await engine.machine(signal);
   if (request.config.gpuDevices && !machine.hasGpus) throw new AppError('RUNTIME_UNAVAILABLE', 'The Docker Engine cannot give graphics cards to containers: it has no NVIDIA runtime.');

@@ -68,11 +68,28 @@ const vllm: ImageTemplate = {
 
 const templates = [llamaCpp, vllm] as const;
 
-/** Images that may be run where the operator has named none. */
-export const templateImages: readonly string[] = templates.flatMap((template) => template.images);
+/** Names of the kinds that an operator may give an image. */
+export const imageKinds: readonly string[] = templates.map(({ id }) => id);
 
-/** By the repository, host and tag left out; undefined for an image of another kind. */
-export function templateOf(image: string): ImageTemplate | undefined {
+/** Images that may be run, in order, each with how it is run; null where its kind is not known. */
+export type AllowedImages = ReadonlyMap<string, ImageTemplate | null>;
+
+const kindAndImage = /^([^=]+)=(.+)$/;
+
+/** `entries`: an image each, or `kind=image` for one whose name does not tell its kind; null = those of the templates. */
+export function allowedImages(entries: readonly string[] | null): AllowedImages {
+  const named = entries ?? templates.flatMap((template) => template.images);
+  return new Map(
+    named.map((entry) => {
+      const [, kind, image = entry] = kindAndImage.exec(entry) ?? [];
+      const template = kind === undefined ? templateByName(image) : templates.find(({ id }) => id === kind);
+      return [image, template ?? null];
+    }),
+  );
+}
+
+/** By the repository, host and tag left out. */
+function templateByName(image: string): ImageTemplate | undefined {
   const repository = image.replace(/@sha256:.*$/, '').replace(/:[^/:]*$/, '');
   return templates.find((template) => template.matches.test(repository));
 }
