@@ -62,9 +62,11 @@ export async function adoptModels(only: string | null, deps: AdoptDeps, signal: 
 async function adoptSnapshot(snapshot: CachedSnapshot, deps: AdoptDeps, signal: AbortSignal): Promise<string[]> {
   const modelId = modelIdOf(snapshot.ref);
   const known = (await deps.installed.findByModels([modelId])).filter(({ revision }) => revision === snapshot.revision);
-  const isKnown = (name: string): boolean => known.some(({ variantKey }) => variantKey === name);
+  // Also by a choice of files that has all its weights: two rows for the same files would keep each other's from being deleted.
+  const isKnown = ({ name, files }: { name: string; files: readonly string[] }): boolean =>
+    known.some((row) => row.variantKey === name || files.every((path) => row.files.some((file) => file.path === path)));
   // Without asking anybody: most of what lies there is known already, or is no model that runs here.
-  const guessed = describeCached(snapshot, deps.catalog).variants.filter(({ files, name }) => isUsable(files) && !isKnown(name));
+  const guessed = describeCached(snapshot, deps.catalog).variants.filter((variant) => isUsable(variant.files) && !isKnown(variant));
   if (guessed.length === 0) return [];
   const detail = (await describeAtHub(snapshot, deps, signal)) ?? describeCached(snapshot, deps.catalog);
   const byPath = new Map(snapshot.files.map((file) => [file.path, file]));
@@ -72,8 +74,9 @@ async function adoptSnapshot(snapshot: CachedSnapshot, deps: AdoptDeps, signal: 
   const there = { ...detail, files: detail.files.filter(isThere) };
   const paths = new Set(there.files.map(({ path }) => path));
   const ids: string[] = [];
-  for (const { name, files } of detail.variants) {
-    if (isKnown(name) || !isUsable(files) || !files.every((path) => paths.has(path))) continue;
+  for (const candidate of detail.variants) {
+    const { name, files } = candidate;
+    if (isKnown(candidate) || !isUsable(files) || !files.every((path) => paths.has(path))) continue;
     const plan = planDownload(there, { variant: name, include: null, exclude: null, override: [] });
     const taken = await takeOver(plan.files, byPath, deps, signal);
     if (taken === null || !files.every((path) => taken.some((file) => file.path === path))) continue;

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import type { InstalledModelView } from '../../../src/domains/downloads/types.ts';
@@ -80,6 +80,14 @@ describe('models that other tools have put into the shared cache', () => {
     put();
     expect(await adopt()).toEqual([]);
     expect(await world.room.installed.list({ limit: 10 })).toMatchObject({ items: [] });
+  });
+
+  it('are not entered a second time beside a choice of their files', async () => {
+    const { task } = await world.room.startDownload({ include: ['tiny.Q4_K_M.gguf'] });
+    await world.room.reaches(task.id, 'completed');
+    expect(await adopt()).toEqual([]);
+    await world.room.downloads.remove(task.id, { deleteFiles: true }, never);
+    expect(existsSync(join(world.home, 'blobs', sha256Of(q4)))).toBe(false);
   });
 
   it('are left to the download that fetches them', async () => {
