@@ -78,6 +78,7 @@ describe('an installed model on Ollama', () => {
     await (await runtime().start(request(), never)).stop(0, never);
     expect(uploads()).toBe(1);
     expect(logged.join('\n')).toContain('using autodetected template');
+    expect(logged.join('\n')).toContain('on the disk twice');
   });
 
   it('stays loaded while another deployment of it runs, and is unloaded with the last', async () => {

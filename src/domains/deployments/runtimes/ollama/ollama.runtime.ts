@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { AppError, isAppError, type FieldFault } from '../../../../shared/errors.ts';
 import { defaultContextSize } from '../../../../shared/gguf/fit-policy.ts';
@@ -138,7 +139,8 @@ async function loadOptions({ config }: RuntimeStart, modelPath: string): Promise
 async function ensureModel(wanted: { server: OllamaServer; model: string; modelPath: string }, request: RuntimeStart, signal: AbortSignal): Promise<void> {
   const { server, model, modelPath } = wanted;
   if (await server.has(model, signal)) return;
-  request.log('supervisor', 'info', `Making ${model} from ${path.basename(modelPath)}.`);
+  const { size } = await stat(modelPath);
+  request.log('supervisor', 'info', `Making ${model} from ${path.basename(modelPath)}: the Ollama server keeps a copy of its own, so that its ${Math.round(size / 1024 / 1024)} MiB are on the disk twice.`);
   await server.createFrom(modelPath, model, (step) => request.log('stdout', 'info', step), signal);
 }
 
