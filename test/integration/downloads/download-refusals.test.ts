@@ -12,11 +12,11 @@ const world = useWorld();
 describe('what is refused at once', () => {
   const refusal = async (input: Parameters<TestRoom['startDownload']>[0], principal = admin): Promise<unknown> => world.room.startDownload(input, principal).then(({ task }) => task.status, (error: unknown) => error);
 
-  it('is an unknown model, variant or source', async () => {
+  it('is an unknown model, variant or source, or an Ollama server that is not there', async () => {
     expect(await refusal({ modelId: 'acme/none' })).toMatchObject({ code: 'MODEL_NOT_FOUND' });
     expect(await refusal({ variant: 'Q2_K' })).toMatchObject({ code: 'VALIDATION_FAILED' });
     expect(await refusal({ modelId: 'ollama:none' })).toMatchObject({ code: 'MODEL_NOT_FOUND' });
-    expect(await refusal({ target: 'ollama' })).toMatchObject({ code: 'VALIDATION_FAILED' });
+    expect(await refusal({ target: 'ollama' })).toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
   });
 
   it('is a format that can carry code, unless an administrator sets the rule aside', async () => {
