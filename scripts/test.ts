@@ -1,31 +1,45 @@
 /**
- * Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. What kills
- * a download at every step, or drops a reader after each of 200 pieces, takes minutes: `--long` runs it too. Tests of Redis need its program.
+ * Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. Whole scenarios (a
+ * service killed, a database taken away, a demo from end to end) take half a minute and more each: `--scenarios` runs
+ * these alone, as CI does after the others. What kills a download at every step, or drops a reader after each of 200
+ * pieces, takes minutes: `--long` runs everything. Tests of Redis need its program.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { findInPath } from '../src/platform/programs.ts';
 
 const projects = ['unit', 'contract', 'integration', 'e2e'];
+const flags = ['--scenarios', '--long'];
+const scenarios = ['two-processes', 'kill-nine', 'database-outage', 'docker', 'demo', 'generated-input', 'cli-commands', 'process-life'].map((name) => `e2e/${name}`);
 const longTests = ['integration/downloads/kill-each-step', 'integration/chat/resume-each-piece'];
 const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
 
-async function leftOut(isLong: boolean): Promise<string[]> {
-  const hasRedis = (await findInPath('redis-server', process.env['PATH'])) !== null;
-  if (!isLong) console.log(`Left out, as they take minutes (--long runs them): ${longTests.join(', ')}`);
-  if (!hasRedis) console.log(`Left out, as redis-server is not installed: ${redisTests.join(', ')}`);
-  return [...(isLong ? [] : longTests), ...(hasRedis ? [] : redisTests)].map((pattern) => `--testPathIgnorePatterns=test/${pattern}`);
-}
-
 const given = process.argv.slice(2);
 const selected = given.filter((argument) => projects.includes(argument));
-const rest = given.filter((argument) => !projects.includes(argument) && argument !== '--long');
-// A test that is asked for by its name runs, however long it takes.
-const isLong = given.includes('--long') || rest.some((argument) => longTests.some((name) => argument !== '' && name.includes(argument)));
+const rest = given.filter((argument) => !projects.includes(argument) && !flags.includes(argument));
+const isOnlyScenarios = given.includes('--scenarios');
+const isLong = given.includes('--long');
+
+/** What is asked for by its name runs, however long it takes. */
+function isNamed(test: string): boolean {
+  return rest.some((argument) => argument.includes(test.slice(test.lastIndexOf('/') + 1)));
+}
+
+async function leftOut(): Promise<string[]> {
+  const hasRedis = (await findInPath('redis-server', process.env['PATH'])) !== null;
+  const tooLong = isLong ? [] : longTests.filter((test) => !isNamed(test));
+  const others = isLong || isOnlyScenarios ? [] : scenarios.filter((test) => !isNamed(test));
+  if (tooLong.length > 0) console.log(`Left out, as they take minutes (--long runs them): ${tooLong.join(', ')}`);
+  if (others.length > 0) console.log(`Left out, as they are long scenarios (npm run test:scenarios): ${others.join(', ')}`);
+  if (!hasRedis) console.log(`Left out, as redis-server is not installed: ${redisTests.join(', ')}`);
+  return [...tooLong, ...others, ...(hasRedis ? [] : redisTests)].map((pattern) => `--testPathIgnorePatterns=test/${pattern}`);
+}
+
+const patterns = isOnlyScenarios ? scenarios.map((pattern) => `test/${pattern}`) : [];
 const jest = fileURLToPath(import.meta.resolve('jest/bin/jest'));
 const child = spawn(
   process.execPath,
-  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...(await leftOut(isLong)), ...(selected.length ? ['--selectProjects', ...selected] : [])],
+  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...patterns, ...(await leftOut()), ...(selected.length ? ['--selectProjects', ...selected] : [])],
   { stdio: 'inherit', env: { ...process.env, ...(isLong && { LLM_MANAGER_TEST_LONG: '1' }) } },
 );
 child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));
