@@ -100,9 +100,10 @@ export const readers: Readonly<Record<string, Reader>> = {
   },
   'GraphQL WS': async (target) => {
     const delays: number[] = [];
-    const id = await begin(target);
     await readSocket(`${target.url.replace('http', 'ws')}/graphql`, { headers: bearer(target), protocol: 'graphql-transport-ws', first: { type: 'connection_init' } }, ({ type, payload }, socket) => {
-      if (type === 'connection_ack') socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: subscription, variables: { id } } }));
+      // Said once the socket is there, as a client that keeps one open does: what waits for a new one is no delay of a token.
+      const follow = (id: string): void => socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: subscription, variables: { id } } }));
+      if (type === 'connection_ack') begin(target).then(follow, (error: unknown) => socket.emit('error', error));
       if (type === 'next') take(delays, (payload as Followed).data?.chatStream.text ?? '');
       return type === 'complete' || type === 'error';
     });
