@@ -80,7 +80,7 @@ describe('a spoilt answer', () => {
 
   it('is asked for again when nothing comes on a connection', async () => {
     await engine.close();
-    engine = await createEngine({ stallMs: 200 });
+    engine = await createEngine({ stallMs: 1_500 });
     const injected = hub.faults.inject({ fault: { kind: 'stall', afterBytes: 300_000 }, server: 'cdn', nth: [2, 5, 6] });
     await fetchAndCheck(10 * MiB);
     expect(injected.hits).toBe(3);

@@ -31,6 +31,8 @@ export type World = {
   slowDown(bytesPerSecond?: number): void;
   /** Resolves when the storage has sent that much. */
   sent(bytes: number): Promise<void>;
+  /** Bytes of the weights that the storage has sent, since its log was cleared. */
+  sentBytes(): number;
   /** What the storage was asked for. */
   requestedBytes(): number;
   partialFiles(): string[];
@@ -90,6 +92,7 @@ export function useWorld(): World {
     await database.drop();
     await folder.remove();
   });
+  const sentBytes = (): number => hub.requests.sentRanges(blob).reduce((sum, { start, end }) => sum + end - start, 0);
   return {
     get database() {
       return database;
@@ -112,7 +115,8 @@ export function useWorld(): World {
       await open(options);
     },
     slowDown: (bytesPerSecond = MiB) => void hub.faults.inject({ fault: { kind: 'rate', bytesPerSecond }, server: 'cdn' }),
-    sent: (bytes) => hub.requests.waitFor((log) => log.sentRanges(blob).reduce((sum, { start, end }) => sum + end - start, 0) > bytes),
+    sentBytes,
+    sent: (bytes) => hub.requests.waitFor(() => sentBytes() > bytes),
     requestedBytes: () =>
       hub.requests.matching(blob, 'GET').reduce((sum, { range }) => {
         const [, first = '0', last = '-1'] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? [];
