@@ -48,7 +48,7 @@ const servers = [
 async function runTests(): Promise<number> {
   const tests = fileURLToPath(new URL('test.ts', import.meta.url));
   const env = { ...process.env, TEST_DATABASE_URL: `postgresql://llmm:${password}@127.0.0.1:${postgresPort}/postgres`, TEST_REDIS_URL: `redis://127.0.0.1:${redisPort}` };
-  const child = spawn(process.execPath, [tests, 'integration', ...process.argv.slice(2), ...notOnThem.map((pattern) => `--testPathIgnorePatterns=test/integration/${pattern}`)], { stdio: 'inherit', env });
+  const child = spawn(process.execPath, [tests, 'integration', '--all', ...process.argv.slice(2), ...notOnThem.map((pattern) => `--testPathIgnorePatterns=test/integration/${pattern}`)], { stdio: 'inherit', env });
   const [code] = (await once(child, 'exit')) as [number | null];
   return code ?? 1;
 }

@@ -1,16 +1,26 @@
 /**
  * Runs jest with the flags ESM needs: `node scripts/test.ts [project...] [jest arguments...]`. Whole scenarios (a
- * service killed, a database taken away, a demo from end to end) take half a minute and more each: `--scenarios` runs
- * these alone, as CI does after the others. What kills a download at every step, or drops a reader after each of 200
- * pieces, takes minutes: `--long` runs everything. Tests of Redis need its program.
+ * service killed, a database or an engine taken away, a demo from end to end) take half a minute and more each:
+ * `--scenarios` runs these alone, as CI does after the others, `--all` those and the others. What kills a download at
+ * every step, or drops a reader after each of 200 pieces, takes minutes: `--long` runs everything. Tests of Redis need
+ * its program.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { findInPath } from '../src/platform/programs.ts';
 
 const projects = ['unit', 'contract', 'integration', 'e2e'];
-const flags = ['--scenarios', '--long'];
-const scenarios = ['two-processes', 'kill-nine', 'database-outage', 'docker', 'demo', 'generated-input', 'cli-commands', 'process-life'].map((name) => `e2e/${name}`);
+const flags = ['--scenarios', '--all', '--long'];
+const scenarios = [
+  ...['two-processes', 'kill-nine', 'database-outage', 'docker', 'demo', 'generated-input', 'cli-commands', 'cli-run', 'process-life'].map((name) => `e2e/${name}`),
+  'contract/deployments/docker',
+  'integration/deployments/recovery',
+  'integration/downloads/disk-full',
+  'integration/downloads/transfer-kill',
+  'integration/deployments/llama-cpp-engine-life',
+  'integration/infrastructure/embedded-database',
+  'integration/infrastructure/job-queue',
+];
 const longTests = ['integration/downloads/kill-each-step', 'integration/chat/resume-each-piece'];
 const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
 
@@ -28,7 +38,7 @@ function isNamed(test: string): boolean {
 async function leftOut(): Promise<string[]> {
   const hasRedis = (await findInPath('redis-server', process.env['PATH'])) !== null;
   const tooLong = isLong ? [] : longTests.filter((test) => !isNamed(test));
-  const others = isLong || isOnlyScenarios ? [] : scenarios.filter((test) => !isNamed(test));
+  const others = isLong || isOnlyScenarios || given.includes('--all') ? [] : scenarios.filter((test) => !isNamed(test));
   if (tooLong.length > 0) console.log(`Left out, as they take minutes (--long runs them): ${tooLong.join(', ')}`);
   if (others.length > 0) console.log(`Left out, as they are long scenarios (npm run test:scenarios): ${others.join(', ')}`);
   if (!hasRedis) console.log(`Left out, as redis-server is not installed: ${redisTests.join(', ')}`);
