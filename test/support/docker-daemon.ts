@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync } from 'node:fs';
+import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -58,22 +58,20 @@ export async function startDockerDaemon(options: { liveRestore?: boolean } = {})
   await start();
   const image = await importServer(client, folder);
   const close = async (): Promise<void> => {
-    for (const { Id } of await client.listContainers({ all: true })) await client.getContainer(Id).remove({ force: true });
+    // What cannot be removed for a mount that an ended daemon has left goes with the folder.
+    for (const { Id } of await client.listContainers({ all: true })) await client.getContainer(Id).remove({ force: true }).catch(() => undefined);
     await stop();
     execFileSync('ip', ['link', 'delete', bridge]);
-    unmount(join(folder, 'data'));
+    unmountBelow(folder);
     await rm(folder, { recursive: true, force: true, maxRetries: 10 });
   };
   return { socket, client, image, stop, start, close };
 }
 
-/** With live-restore a daemon leaves its data folder mounted on itself; without, there is nothing to do. */
-function unmount(folder: string): void {
-  try {
-    execFileSync('umount', ['--lazy', folder], { stdio: 'ignore' });
-  } catch {
-    // Not mounted.
-  }
+/** With live-restore a daemon leaves its data folder mounted on itself; one that ends in haste, the root of a container. */
+function unmountBelow(folder: string): void {
+  const places = readFileSync('/proc/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '');
+  for (const place of places.filter((name) => name.startsWith(`${folder}/`)).reverse()) execFileSync('umount', ['--lazy', place], { stdio: 'ignore' });
 }
 
 /** Its own, so that several daemons get along with each other and with the machine's. */

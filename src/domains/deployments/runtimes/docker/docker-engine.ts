@@ -89,12 +89,17 @@ export class DockerEngine {
     });
   }
 
-  /** Kills and removes; one that is not there is fine. */
+  /**
+   * Kills and removes; one that is not there is fine. So is one that has ended and whose files are held by a mount
+   * that a killed daemon has left: it holds no memory and no port, and a later sweep takes it away.
+   */
   async remove(id: string): Promise<void> {
-    await this.#client.getContainer(id).remove({ force: true, v: true }).catch((error: unknown) => {
+    await this.#client.getContainer(id).remove({ force: true, v: true }).catch(async (error: unknown) => {
       const { status } = dockerFault(error);
       // 409: it is being removed already.
-      if (status !== 404 && status !== 409) throw error;
+      if (status === 404 || status === 409) return;
+      const about = await this.inspect(id);
+      if (about?.State.Running === true) throw error;
     });
     this.#made.delete(id);
   }
