@@ -43,13 +43,9 @@ const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\'
 const pattern = (names: readonly string[]): string => names.map((name) => `"${name}"`).join('|');
 const twoWords = ({ paths }: Table): string => pattern(paths.filter((path) => path.includes(' ')));
 
-function bash(table: Table): string {
-  const cases = table.places.map(({ path, words, options }) => `    "${path}") words="${[...words, ...options].map(({ name }) => name).join(' ')}" ;;`);
-  return `_llm_manager() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" place="" words="" index word
-  for ((index = 1; index < COMP_CWORD; index++)); do
-    word="\${COMP_WORDS[index]}"
-    case "$word" in
+/** What bash and zsh have in common: which command the words so far are, and what is offered there. */
+function judgeWords(table: Table, cases: readonly string[]): string {
+  return `    case "$word" in
       ${pattern(table.valued)}) ((index++)) ;;
       -*) ;;
       *) if [[ -z "$place" ]]; then place="$word"; else case "$place $word" in ${twoWords(table)}) place="$place $word" ;; esac; fi ;;
@@ -57,7 +53,16 @@ function bash(table: Table): string {
   done
   case "$place" in
 ${cases.join('\n')}
-  esac
+  esac`;
+}
+
+function bash(table: Table): string {
+  const cases = table.places.map(({ path, words, options }) => `    "${path}") words="${[...words, ...options].map(({ name }) => name).join(' ')}" ;;`);
+  return `_llm_manager() {
+  local current="\${COMP_WORDS[COMP_CWORD]}" place="" words="" index word
+  for ((index = 1; index < COMP_CWORD; index++)); do
+    word="\${COMP_WORDS[index]}"
+${judgeWords(table, cases)}
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
 complete -o default -F _llm_manager llm-manager
@@ -74,15 +79,7 @@ _llm_manager() {
   integer index
   for ((index = 2; index < CURRENT; index++)); do
     word="\${words[index]}"
-    case "$word" in
-      ${pattern(table.valued)}) ((index++)) ;;
-      -*) ;;
-      *) if [[ -z "$place" ]]; then place="$word"; else case "$place $word" in ${twoWords(table)}) place="$place $word" ;; esac; fi ;;
-    esac
-  done
-  case "$place" in
-${cases.join('\n')}
-  esac
+${judgeWords(table, cases)}
   if [[ "\${words[CURRENT]}" == -* ]]; then
     _describe -o option options
   elif (( \${#names} )); then

@@ -55,6 +55,13 @@ export function decodeIdCursor(list: string, cursor: string): string {
   throw foreignCursor();
 }
 
+/** From one row more than the page holds, where there is one. */
+export function pageOf<T>(rows: readonly T[], limit: number, total: number | null, cursorOf: (row: T) => string): Page<T> {
+  const items = rows.slice(0, limit);
+  const cursors = items.map(cursorOf);
+  return { items, nextCursor: rows.length > limit ? (cursors.at(-1) ?? null) : null, total, cursors };
+}
+
 export function assertPageLimit(limit: number): void {
   if (Number.isInteger(limit) && limit >= pageLimits.min && limit <= pageLimits.max) return;
   const message = `must be a whole number from ${pageLimits.min} to ${pageLimits.max}`;

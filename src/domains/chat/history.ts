@@ -1,7 +1,6 @@
-import { assertPageLimit, type Page, type PageRequest } from '../../shared/paging.ts';
+import { assertPageLimit, encodeIdCursor, pageOf, type Page, type PageRequest } from '../../shared/paging.ts';
 import type { Principal } from '../../shared/principal.ts';
 import { knownShape } from './chat.input.ts';
-import { toPage } from './chat-paging.ts';
 import { sessionNotFound } from './faults.ts';
 import type { MessageRepository } from './message.repository.ts';
 import type { SessionRepository } from './session.repository.ts';
@@ -40,7 +39,7 @@ export class History implements Pick<Chat, 'messages' | 'firstMessages' | 'findM
     }
     const [rows, counts] = await Promise.all([messages.firstOfEach(ids, owner, limit + 1), sessions.messageCounts(ids)]);
     const bySession = Map.groupBy(rows, ({ sessionId }) => sessionId);
-    return new Map([...bySession].map(([id, ofSession]) => [id, toPage({ list: id, views: ofSession.map(toMessageView), limit, total: counts.get(id) ?? 0 })]));
+    return new Map([...bySession].map(([id, ofSession]) => [id, pageOf(ofSession.map(toMessageView), limit, counts.get(id) ?? 0, (message) => encodeIdCursor(id, message.id))]));
   }
 
   async findMessage(messageId: string, { owner }: Principal): Promise<ChatMessageView | null> {

@@ -1,7 +1,7 @@
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { StoredError } from '../../shared/errors.ts';
 import type { Page, PageRequest } from '../../shared/paging.ts';
-import { readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
+import { marksOf, readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
 import { transition } from '../../shared/persistence/transition.repository.ts';
 import { ChatMessage } from './chat.entity.ts';
 import { chatMessageMachine } from './chat-message.machine.ts';
@@ -61,7 +61,7 @@ export class MessageRepository {
   async firstOfEach(sessionIds: readonly string[], owner: string, limit: number): Promise<ChatMessage[]> {
     if (sessionIds.length === 0) return [];
     const placed = `select id as placed_id, row_number() over (partition by session_id order by id) as place
-      from chat_messages where owner = ? and session_id in (${sessionIds.map(() => '?').join(', ')})`;
+      from chat_messages where owner = ? and session_id in (${marksOf(sessionIds)})`;
     return await readRows(this.#em, ChatMessage, `join (${placed}) as placed on placed_id = id where place <= ? order by id`, [owner, ...sessionIds, limit]);
   }
 

@@ -1,7 +1,7 @@
 import { LockMode } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Page, PageRequest } from '../../shared/paging.ts';
-import { readRow, readRowPage, type Condition } from '../../shared/persistence/read-rows.repository.ts';
+import { marksOf, readRow, readRowPage, type Condition } from '../../shared/persistence/read-rows.repository.ts';
 import { ChatMessage, ChatSession } from './chat.entity.ts';
 
 export type NewSession = Pick<ChatSession, 'id' | 'title' | 'owner' | 'systemPrompt' | 'parameters' | 'deploymentIds' | 'createdAt' | 'updatedAt'>;
@@ -59,7 +59,7 @@ export class SessionRepository {
 
   async messageCounts(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
     if (ids.length === 0) return new Map();
-    const rows = await this.#em.execute<{ id: string; count: string | number }[]>(`select session_id as id, count(*) as count from chat_messages where session_id in (${ids.map(() => '?').join(', ')}) group by session_id`, [...ids]);
+    const rows = await this.#em.execute<{ id: string; count: string | number }[]>(`select session_id as id, count(*) as count from chat_messages where session_id in (${marksOf(ids)}) group by session_id`, [...ids]);
     return new Map(rows.map(({ id, count }) => [id, Number(count)]));
   }
 

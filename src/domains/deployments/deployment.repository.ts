@@ -2,9 +2,9 @@ import { LockMode, UniqueConstraintViolationException, type FilterQuery } from '
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import { AppError } from '../../shared/errors.ts';
 import { isId } from '../../shared/ids.ts';
-import { decodeCursor, encodeCursor, type Page, type PageRequest } from '../../shared/paging.ts';
+import { decodeCursor, encodeCursor, pageOf, type Page, type PageRequest } from '../../shared/paging.ts';
 import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
-import { readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
+import { marksOf, readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
 import { Deployment } from './deployment.entity.ts';
@@ -65,7 +65,7 @@ export class DeploymentRepository {
 
   async findMany(ids: readonly string[]): Promise<DeploymentRow[]> {
     const valid = ids.filter(isId);
-    return valid.length === 0 ? [] : await readRows(this.#em(), Deployment, `where id in (${valid.map(() => '?').join(', ')}) order by id desc`, valid);
+    return valid.length === 0 ? [] : await readRows(this.#em(), Deployment, `where id in (${marksOf(valid)}) order by id desc`, valid);
   }
 
   async listByModels(modelIds: readonly string[], limitEach: number): Promise<DeploymentRow[]> {
@@ -167,7 +167,7 @@ export class DeploymentRepository {
     const before = page.cursor === undefined ? undefined : numberCursor(page.cursor);
     const where: FilterQuery<StateEvent> = { kind: deploymentMachine.name, subjectId: id, ...(before === undefined ? {} : { id: { $lt: before } }) };
     const rows = await this.#em().find(StateEvent, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
-    const { items, ...rest } = toPage(rows, page.limit, null, (row) => encodeCursor([String(row.id)]));
+    const { items, ...rest } = pageOf(rows, page.limit, null, (row) => encodeCursor([String(row.id)]));
     return { ...rest, items: items.map(toEvent) };
   }
 }
@@ -191,12 +191,6 @@ const initialState = {
 function toEvent(row: StateEvent): DeploymentEventView {
   // Rows of this kind are written from the machine's own states.
   return { id: String(row.id), fromStatus: row.fromState as DeploymentStatus | null, toStatus: row.toState as DeploymentStatus, reason: row.reason ?? null, at: row.at };
-}
-
-function toPage<T>(rows: readonly T[], limit: number, total: number | null, cursorOf: (row: T) => string): Page<T> {
-  const items = rows.slice(0, limit);
-  const cursors = items.map(cursorOf);
-  return { items, nextCursor: rows.length > limit ? (cursors.at(-1) ?? null) : null, total, cursors };
 }
 
 function numberCursor(cursor: string): bigint {

@@ -6,7 +6,7 @@ import type { EventBus } from '../../shared/event-bus.ts';
 import { isId, newId } from '../../shared/ids.ts';
 import type { Page, PageRequest } from '../../shared/paging.ts';
 import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
-import { readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
+import { marksOf, readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition } from '../../shared/persistence/transition.repository.ts';
 import { DownloadFile, DownloadTask } from './download-task.entity.ts';
@@ -97,7 +97,7 @@ export class DownloadRepository {
   async withFiles(tasks: readonly TaskRow[]): Promise<TaskWithFiles[]> {
     if (tasks.length === 0) return [];
     const ids = tasks.map(({ id }) => id);
-    const files = await readRows(this.#em(), DownloadFile, `where task_id in (${ids.map(() => '?').join(', ')}) order by position`, ids);
+    const files = await readRows(this.#em(), DownloadFile, `where task_id in (${marksOf(ids)}) order by position`, ids);
     const byTask = Map.groupBy(files, ({ taskId }) => taskId);
     return tasks.map((task) => ({ task, files: byTask.get(task.id) ?? [] }));
   }

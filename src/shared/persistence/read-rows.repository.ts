@@ -1,6 +1,6 @@
 import { JsonType, type EntityClass, type EntityManager, type EntityProperty, type Platform } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
-import { assertPageLimit, decodeIdCursor, encodeIdCursor, type Page, type PageRequest } from '../paging.ts';
+import { assertPageLimit, decodeIdCursor, encodeIdCursor, pageOf, type Page, type PageRequest } from '../paging.ts';
 
 /** A text with `?` for each of its values. Left out where a value is undefined. */
 export type Condition = readonly [text: string, ...values: unknown[]];
@@ -56,9 +56,12 @@ export async function readRowPage<Row extends { id: string }>(em: SqlEntityManag
   const raw = await em.execute<RawRow[]>(sql, [...(withTotal ? all.values : []), ...onPage.values, limit + 1]);
   const rows = raw.map((row) => ({ ...toRow(row), ...Object.fromEntries(Object.keys(figures).map((name) => [name, Number(row[name])])) }) as Row);
   const counted = raw[0] || cursor === undefined ? Number(raw[0]?.['total'] ?? 0) : await countRows(em, entity, matching);
-  const items = rows.slice(0, limit);
-  const cursors = items.map(({ id }) => encodeIdCursor(list, id));
-  return { items, cursors, nextCursor: rows.length > limit ? (cursors.at(-1) ?? null) : null, total: withTotal ? counted : null };
+  return pageOf(rows, limit, withTotal ? counted : null, ({ id }) => encodeIdCursor(list, id));
+}
+
+/** As many `?` as there are values, for `in (...)`. */
+export function marksOf(values: readonly unknown[]): string {
+  return values.map(() => '?').join(', ');
 }
 
 async function countRows(em: SqlEntityManager, entity: EntityClass<object>, matching: readonly Condition[]): Promise<number> {
