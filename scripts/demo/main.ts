@@ -44,7 +44,7 @@ function stepsFor({ repo: { id }, searchText, prompt }: DemoModel): Step[] {
     { title: 'Download it', args: ['pull', id] },
     { title: 'It is here, and every byte was checked', args: ['ls'] },
     { title: 'Run it', args: ['start', id, '--name', 'demo', '--context', '2048'] },
-    { title: 'Talk to it', args: ['chat', 'demo', '--temperature', '0'], input: prompt },
+    { title: 'Talk to it', args: ['chat', 'demo', '--system', 'You are a helpful assistant.', '--temperature', '0'], input: prompt },
     { title: 'See what it uses', args: ['ps'] },
     { title: 'And what the machine has', args: ['status'] },
   ];

@@ -50,7 +50,7 @@ export function createEngineBench(): EngineBench {
 
 export type Answer = { status: number; headers: Headers; body: Record<string, unknown> };
 
-export function post(engine: EngineProcess, path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+export function post(engine: Pick<EngineProcess, 'port' | 'secret'>, path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
   return fetch(`http://127.0.0.1:${engine.port}${path}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${engine.secret}`, 'content-type': 'application/json' },
@@ -59,7 +59,7 @@ export function post(engine: EngineProcess, path: string, body: unknown, signal?
   });
 }
 
-export async function postJson(engine: EngineProcess, path: string, body: unknown, signal?: AbortSignal): Promise<Answer> {
+export async function postJson(engine: Pick<EngineProcess, 'port' | 'secret'>, path: string, body: unknown, signal?: AbortSignal): Promise<Answer> {
   const response = await post(engine, path, body, signal);
   return { status: response.status, headers: response.headers, body: (await response.json()) as Record<string, unknown> };
 }

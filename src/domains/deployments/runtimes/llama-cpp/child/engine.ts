@@ -2,6 +2,7 @@ import type { ChatHistoryItem, ChatWrapper, Llama, LlamaChatResponseChunk, Llama
 import type * as NodeLlamaCpp from 'node-llama-cpp';
 import { randomInt } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
+import { chooseChatWrapper } from './chat-template.ts';
 import { RequestError } from './request-error.ts';
 import { toGrammarSchema } from './response-format.ts';
 import { QueueFullError, SlotQueue } from './slots.ts';
@@ -56,7 +57,7 @@ export class Engine {
   constructor(loaded: LoadedModel, queueMax: number) {
     this.#loaded = loaded;
     // Once per model: finding the wrapper that matches the model's template renders dozens of test chats.
-    this.#chatWrapper = loaded.library.resolveChatWrapper(loaded.model);
+    this.#chatWrapper = chooseChatWrapper(loaded);
     this.#textWrapper = createTextWrapper(loaded);
     this.#slots = new SlotQueue(loaded.sequences, queueMax);
   }
