@@ -28,7 +28,7 @@ import { createDownloads, type DownloadsRoom } from './domains/downloads/create-
 import { createClamdScanner } from './domains/downloads/scanners/clamd-scanner.ts';
 import { createOllamaStore } from './domains/downloads/transfer/ollama-pull.ts';
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
-import type { Config } from './infrastructure/config/config.ts';
+import { ConfigError, type Config } from './infrastructure/config/config.ts';
 import { lockDataFolder, makePrivateFolder, prepareDataFolder, type DataFolder } from './infrastructure/data-folder/data-folder.ts';
 import { readAdminKey, removeServerFile, writeAdminKey, writeServerFile } from './infrastructure/data-folder/folder-files.ts';
 import { openDatabase, type Database } from './infrastructure/database/database.ts';
@@ -41,10 +41,14 @@ import { keepHouse } from './infrastructure/lifecycle/housekeeping.ts';
 import { describeListenFault, reachableUrl } from './infrastructure/lifecycle/own-address.ts';
 import { Runner } from './infrastructure/lifecycle/runner.ts';
 import { createMetrics, type Metrics } from './infrastructure/metrics/metrics.ts';
+import { builtInIds, byId } from './plugins/built-in-ids.ts';
+import { openPlugins, type OpenedPlugins } from './plugins/open-plugins.ts';
 import { systemClock } from './infrastructure/system-clock.ts';
+import type { PluginHost } from './plugins/plugin.ts';
 import { StopReason } from './shared/abort.ts';
 import type { Logger } from './shared/logger.ts';
 import { isOperatorKey } from './shared/operator-key.ts';
+import type { OutgoingHttp } from './shared/outgoing-http.ts';
 import { purgeIdempotencyRecords } from './shared/persistence/idempotency.repository.ts';
 import { purgeStateEvents } from './shared/persistence/state-event.repository.ts';
 import { rememberFor } from './shared/remember.ts';
@@ -60,6 +64,8 @@ export type App = {
   stop(): Promise<boolean>;
   /** A stop, running or to come, waits for no answer any more. */
   hurry(): void;
+  /** The name of the plug-in whose own an uncaught fault is; null when it is ours. */
+  blame(error: unknown): string | null;
 };
 
 /** Running answers get this long. */
@@ -79,14 +85,18 @@ const stateEventDays = 90;
 
 export function createApp(options: AppOptions): App {
   const runner = new Runner(options.logger);
+  let blame: App['blame'] = () => null;
   return {
-    start: (signal) => start(options, runner, signal),
+    start: (signal) => start({ ...options, onPlugins: (opened) => (blame = opened.blame) }, runner, signal),
     stop: () => runner.stop(stopDeadlineMs),
     hurry: () => runner.hurry(),
+    blame: (error) => blame(error),
   };
 }
 
-async function start(options: AppOptions, runner: Runner, signal: AbortSignal): Promise<StartedApp> {
+type StartOptions = AppOptions & { onPlugins: (opened: OpenedPlugins) => void };
+
+async function start(options: StartOptions, runner: Runner, signal: AbortSignal): Promise<StartedApp> {
   const base = await openFoundation(options, runner, signal);
   const rooms = createRooms(options, base, runner);
   await ensureAdminKey(options, base.folder, rooms.access);
@@ -131,12 +141,19 @@ function startHousekeeping({ logger }: AppOptions, { database }: Foundation, run
 
 type Foundation = Awaited<ReturnType<typeof openFoundation>>;
 
-async function openFoundation({ config, logger, version }: AppOptions, runner: Runner, signal: AbortSignal) {
+async function openFoundation({ config, logger, version, onPlugins }: StartOptions, runner: Runner, signal: AbortSignal) {
   const folder = await prepareDataFolder(config.data.dir);
   const lock = await lockDataFolder(folder);
   runner.defer('data folder lock', () => lock.release());
   // Models fetched into our own folder are as private as the rest of it.
   if (path.dirname(config.data.modelsDir) === folder.path) await makePrivateFolder(config.data.modelsDir);
+  const http = createOutgoingHttp({ userAgent: userAgentOf(version) });
+  runner.defer('outgoing HTTP', () => http.close());
+  // Before the database: what they fault is told at once.
+  const plugins = await openPlugins({ modules: config.plugins, from: process.cwd(), taken: builtInIds, hostFor: pluginHosts(folder, http.request, logger), logger }, signal);
+  runner.defer('plug-ins', (deadline) => plugins.close(deadline));
+  if (plugins.faults.length > 0) throw new ConfigError(plugins.faults);
+  onPlugins(plugins);
   const database = await openDatabase({ config: config.database, dataDir: folder.path, logger }, signal);
   runner.defer('database', (deadline) => database.stop(deadline));
   const instances = await InstanceRegistry.register({ em: database.orm.em, clock: systemClock, logger: logger.child({ room: 'instances' }), isSole: isSoleWorker(database) });
@@ -144,15 +161,22 @@ async function openFoundation({ config, logger, version }: AppOptions, runner: R
   const { installationId, self } = instances;
   const live = await openLive({ config: config.redis, clock: systemClock, logger, instanceId: self.id, installationId }, signal);
   runner.defer('live events', (deadline) => live.close(deadline));
-  const http = createOutgoingHttp({ userAgent: userAgentOf(version) });
-  runner.defer('outgoing HTTP', () => http.close());
   const inference = createStreamingHttp();
   runner.defer('inference HTTP', () => inference.close());
   const jobs = new PgBossQueue({ database: database.access, logger, soleWorker: isSoleWorker(database) });
   runner.defer('jobs', (deadline) => jobs.stop(deadline));
   const metrics: Metrics = createMetrics(version);
-  return { folder, database, instances, live, events: live.events, tokenStream: live.tokenStream, cache: live.cache, http: http.request, inference: inference.request, inferenceFetch: inference.fetch, jobs, metrics, startedAt: new Date() };
+  return { folder, plugins, database, instances, live, events: live.events, tokenStream: live.tokenStream, cache: live.cache, http: http.request, inference: inference.request, inferenceFetch: inference.fetch, jobs, metrics, startedAt: new Date() };
 }
+
+const pluginHosts =
+  (folder: DataFolder, http: OutgoingHttp, logger: Logger) =>
+  async (name: string): Promise<PluginHost> => {
+    const dataDir = path.join(folder.path, 'plugins', name);
+    await makePrivateFolder(path.dirname(dataDir));
+    await makePrivateFolder(dataDir);
+    return { dataDir, http, clock: systemClock, logger: logger.child({ plugin: name }) };
+  };
 
 type Rooms = { access: AccessModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom };
 
@@ -185,7 +209,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     jobs,
     soleWorker: isSoleWorker(database),
     userAgent: userAgentOf(version),
-    scanners: config.downloads.clamd ? [createClamdScanner({ endpoint: config.downloads.clamd })] : [],
+    scanners: [...(config.downloads.clamd ? [createClamdScanner({ endpoint: config.downloads.clamd })] : []), ...base.plugins.scanners],
     ollama: createOllamaStore({ host: ollama.host, registryEndpoint: ollama.registry, hubEndpoint: huggingface.endpoint, fetch: base.inferenceFetch }),
     isModelInUse: (installedModelId: string) => deployments.deployments.usesInstalledModel(installedModelId),
     config: {
@@ -217,14 +241,15 @@ function chatLimitsOf({ chat: { stopUnreadAfterSeconds: seconds } }: Config): { 
 }
 
 /** The first that needs a model is the default. */
-function createRuntimes(config: Config, { folder, http, inference, inferenceFetch }: Foundation, gpuMemoryOf: SystemRoom['gpuMemoryOf']): ReadonlyMap<string, ModelRuntime> {
+function createRuntimes(config: Config, { folder, http, inference, inferenceFetch, plugins }: Foundation, gpuMemoryOf: SystemRoom['gpuMemoryOf']): ReadonlyMap<string, ModelRuntime> {
   const list = [
     createLlamaCppRuntime({ http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf }),
     createOllamaRuntime({ host: config.sources.ollama.host, http: inference, fetch: inferenceFetch }),
     createDockerRuntime({ engine: new DockerEngine(config.docker.host, serviceIdOf(folder)), http, images: config.docker.images }),
     createRemoteRuntime({ http }),
+    ...plugins.runtimes,
   ];
-  return new Map(list.map((runtime) => [runtime.id, runtime]));
+  return byId(list);
 }
 
 function createLlamaServer({ deployments }: Config, folder: DataFolder): { finder: LlamaServerFinder; runDir: string } {
@@ -234,14 +259,15 @@ function createLlamaServer({ deployments }: Config, folder: DataFolder): { finde
 /** Tells the containers of this data folder from those of another service on the same Docker Engine. */
 const serviceIdOf = (folder: DataFolder): string => createHash('sha256').update(folder.path).digest('hex').slice(0, 16);
 
-function createSources({ sources }: Config, { http, cache }: Foundation, logger: Logger): ReadonlyMap<string, ModelSource> {
+function createSources({ sources }: Config, { http, cache, plugins }: Foundation, logger: Logger): ReadonlyMap<string, ModelSource> {
   const common = { http, clock: systemClock, logger };
   const { huggingface, ollama } = sources;
   const list = [
     createHuggingFaceSource({ ...common, endpoint: huggingface.endpoint, token: huggingface.token?.reveal() }),
     createOllamaSource({ ...common, cache, libraryEndpoint: ollama.library, registryEndpoint: ollama.registry }),
+    ...plugins.sources,
   ];
-  return new Map(list.map((source) => [source.id, source]));
+  return byId(list);
 }
 
 /** The operator's key, else the one in the file, else a new one; the file holds it for commands on this machine. */

@@ -33,13 +33,14 @@ function roomOf(file: string): string {
 
 const show = (list: readonly Import[]): string[] => list.map(({ file, target }) => `${file} -> ${target}`);
 
-/** `shared <- platform <- domains | infrastructure | adapters <- app.ts <- main.ts`. */
+/** `shared <- platform <- domains | infrastructure | adapters | plugins <- app.ts <- main.ts`. */
 const allowedRooms: Readonly<Record<string, readonly string[]>> = {
   shared: [],
   platform: ['shared'],
   domains: ['shared', 'platform'],
   infrastructure: ['shared', 'platform'],
   adapters: ['shared', 'domains'],
+  plugins: ['shared', 'domains'],
   cli: ['shared', 'platform', 'infrastructure', 'app.ts'],
 };
 

@@ -5,7 +5,6 @@ import { keepOutputHarmless, runUntilStopped } from '../infrastructure/lifecycle
 import { StopSignals } from '../infrastructure/lifecycle/signals.ts';
 import { createLogger } from '../infrastructure/logging/pino-logger.ts';
 import { toTerminalText } from '../infrastructure/logging/safe-text.ts';
-import type { Logger } from '../shared/logger.ts';
 import { isSet, type Flags } from './flags.ts';
 import { version } from './version.ts';
 
@@ -21,14 +20,6 @@ function banner({ url, dataDir, adminKeyFile, databaseKind }: StartedApp): strin
     `  admin key   ${adminKeyFile}`,
     '',
   ].join('\n');
-}
-
-/** Accepted from the first version on, so that a configuration for a later one starts; but never silently. */
-function warnOfUnused(config: Config, logger: Logger): void {
-  const unused = [
-    ...(config.plugins.length > 0 ? ['LLM_MANAGER_PLUGINS'] : []),
-  ];
-  for (const name of unused) logger.warn({ name }, 'is set, but this version does not use it yet');
 }
 
 /** The command that started this service is its reason: without it, it is told to end like by anybody. */
@@ -51,7 +42,6 @@ export async function serve(flags: Flags, signals: StopSignals | null): Promise<
     return error.exitCode;
   }
   const logger = createLogger({ level: config.log.level, pretty: process.stdout.isTTY, destination: process.stdout });
-  warnOfUnused(config, logger);
   const isOwned = isSet(flags, 'endsWithParent');
   const life = runUntilStopped(createApp({ config, logger, version }), {
     logger,

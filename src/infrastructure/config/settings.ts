@@ -237,7 +237,7 @@ export const settings = {
     schema: list(),
     default: () => [],
     defaultText: nothing,
-    description: 'Modules to load: paths or package names. This version loads none yet, and says so in its log.',
+    description: 'Modules of plug-ins to load: paths that begin with ./, / or ~/, or names of packages.',
   }),
   logLevel: defineSetting({
     path: 'log.level',

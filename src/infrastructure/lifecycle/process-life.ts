@@ -1,5 +1,6 @@
 import { isAbort, StopReason } from '../../shared/abort.ts';
 import type { Logger } from '../../shared/logger.ts';
+import { ConfigError } from '../config/config.ts';
 import { toTerminalText } from '../logging/safe-text.ts';
 import { interruptedExitCode, type StopSignals } from './signals.ts';
 
@@ -10,6 +11,8 @@ export type LongRunning<Started> = {
   stop(): Promise<boolean>;
   /** A stop, running or to come, waits for nobody any more. */
   hurry(): void;
+  /** The name of the plug-in whose own an uncaught fault is; null when it is the service's. */
+  blame(error: unknown): string | null;
 };
 
 export type ProcessLifeOptions<Started> = { logger: Logger; signals: StopSignals; onStarted: (started: Started) => void };
@@ -42,7 +45,7 @@ export async function runUntilStopped<Started>(service: LongRunning<Started>, op
     stop();
     setTimeout(() => process.exit(exitCode), hurryMs);
   };
-  listen(options, stop, force);
+  listen(options, { stop, force, blame: (error) => service.blame(error) });
   try {
     onStarted(await service.start(stopping.signal));
     await stopped;
@@ -52,12 +55,15 @@ export async function runUntilStopped<Started>(service: LongRunning<Started>, op
     await service.stop();
     if (stopping.signal.aborted && isAbort(error)) return forced[0] ?? exitCodes.done;
     logger.debug({ err: error }, 'start failed');
-    process.stderr.write(`llm-manager: ${toTerminalText(error instanceof Error ? error.message : String(error))}\n`);
-    return exitCodes.failed;
+    const faults = error instanceof ConfigError ? error.faults : [error instanceof Error ? error.message : String(error)];
+    for (const fault of faults) process.stderr.write(`llm-manager: ${toTerminalText(fault)}\n`);
+    return error instanceof ConfigError ? error.exitCode : exitCodes.failed;
   }
 }
 
-function listen({ logger, signals }: Pick<ProcessLifeOptions<unknown>, 'logger' | 'signals'>, stop: () => void, force: (exitCode: number) => void): void {
+type Ends = Pick<LongRunning<unknown>, 'blame'> & { stop: () => void; force: (exitCode: number) => void };
+
+function listen({ logger, signals }: Pick<ProcessLifeOptions<unknown>, 'logger' | 'signals'>, { stop, force, blame }: Ends): void {
   signals.handle({
     first: (signal) => {
       logger.info({ signal }, 'stopping: no new work, running answers get 30 s; the same signal again ends at once');
@@ -67,6 +73,12 @@ function listen({ logger, signals }: Pick<ProcessLifeOptions<unknown>, 'logger' 
   });
   // Nobody knows what such a fault has left half done: end, but take engines and database along.
   process.on('uncaughtException', (error) => {
+    const plugin = blame(error);
+    // What it has left half done is its own: nothing of ours was on the way.
+    if (plugin !== null) {
+      logger.error({ err: error, plugin }, 'a plug-in has let a fault go uncaught; the service goes on');
+      return;
+    }
     logger.error({ err: error }, 'an unexpected fault ends the service');
     process.stderr.write(`llm-manager: an unexpected fault ends the service: ${toTerminalText(String(error))}\n`);
     force(exitCodes.failed);

@@ -68,7 +68,7 @@ describe('the configuration', () => {
     rmSync(join(cwd, 'data'), { recursive: true, force: true });
     const flags = { 'data-dir': cwd };
     writeFileSync(join(cwd, 'config.yaml'), 'log:\n  level: debug\nplugins: [./a.ts, "@b/c"]\n');
-    expect(load({}, flags)).toMatchObject({ log: { level: 'debug' }, plugins: ['./a.ts', '@b/c'] });
+    expect(load({}, flags)).toMatchObject({ log: { level: 'debug' }, plugins: [join(cwd, 'a.ts'), '@b/c'] });
     writeFileSync(join(cwd, 'config.yaml'), 'data: {dir: /elsewhere}\n');
     expect(faultsOf(() => load({}, flags))).toEqual([expect.stringContaining('data.dir cannot be set in')]);
   });
