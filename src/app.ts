@@ -310,7 +310,7 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
     guard: createGuard({ host, publicUrls, allowedOrigins }),
     authenticate,
     http: [
-      { prefix: '/ready', handle: createReadinessHandler({ needed: { database: (signal) => base.database.ping(signal) }, useful: base.live.ping ? { events: base.live.ping } : {} }) },
+      { prefix: '/ready', handle: createReadinessHandler({ needed: { database: (signal) => base.database.ping(signal), queue: (signal) => base.jobs.ping(signal) }, useful: { events: base.live.ping } }) },
       { prefix: '/metrics', handle: createMetricsHandler(base.metrics.render) },
       ...graphql.http,
       ...rest.http,

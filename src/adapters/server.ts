@@ -8,14 +8,17 @@ import type { Logger } from '../shared/logger.ts';
 import type { Principal } from '../shared/principal.ts';
 import { discardBody } from './http/body.ts';
 import { credentialOf } from './http/credential.ts';
-import { httpStatusOf, maskedError, retryAfterSecondsOf, sendError, sendJson, toErrorBody } from './http/error-response.ts';
+import { maskedError, sendError, sendJson } from './http/error-response.ts';
 import type { Exchange, ExchangeHandler } from './http/exchange.ts';
 import type { Guard } from './http/guard.ts';
+import { refuseConnection, requestIdOf, toParseFault } from './http/upgrade.ts';
 
 /** Routes by the first segment of the path; the longest matching prefix wins. */
 export type HttpMount = {
   prefix: string;
   handle: ExchangeHandler;
+  /** On every answer below the prefix, also on those that never reach `handle`. */
+  headers?: Readonly<Record<string, string>>;
   /** Answers what went wrong before or within `handle` in another shape than ours. */
   sendError?: (res: ServerResponse, error: AppError) => void;
 };
@@ -42,14 +45,8 @@ export type HttpServer = {
   close(signal: AbortSignal): Promise<void>;
 };
 
-const requestIdPattern = /^[A-Za-z0-9._-]{1,128}$/;
 /** A browser's preflight answer may be kept this long. */
 const preflightMaxAgeSeconds = 600;
-
-function requestIdOf(req: IncomingMessage): string {
-  const given = req.headers['x-request-id'];
-  return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID();
-}
 
 function parseTarget(req: IncomingMessage): URL {
   const url = URL.parse(req.url ?? '/', 'http://service.invalid');
@@ -124,6 +121,7 @@ class Front {
     try {
       const url = parseTarget(req);
       mount = mountOf(this.#mounts, url.pathname);
+      for (const [name, value] of Object.entries(mount?.headers ?? {})) res.setHeader(name, value);
       if (url.pathname === '/health') {
         route = '/health';
         sendJson(res, 200, { status: 'ok' });
@@ -155,6 +153,9 @@ class Front {
 
   async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     socket.on('error', () => undefined);
+    const requestId = requestIdOf(req);
+    // Whoever answers the upgrade in the end finds it here.
+    req.headers['x-request-id'] = requestId;
     try {
       const url = parseTarget(req);
       this.#options.guard.checkHost(req);
@@ -165,27 +166,9 @@ class Front {
       mount.handle({ req, socket, head, url, principal: await this.#principal(req) });
     } catch (error) {
       if (!isAppError(error)) this.#options.logger.error({ err: error }, 'upgrade failed');
-      refuseUpgrade(socket, isAppError(error) ? error : maskedError(requestIdOf(req)));
+      refuseConnection(socket, isAppError(error) ? error : maskedError(requestId), requestId);
     }
   }
-}
-
-/** Answers an upgrade with an HTTP error and closes the connection. */
-export function refuseUpgrade(socket: Duplex, error: AppError): void {
-  const body = JSON.stringify(toErrorBody(error));
-  const retryAfter = retryAfterSecondsOf(error);
-  const head = [
-    `HTTP/1.1 ${httpStatusOf[error.code]} Refused`,
-    `x-request-id: ${randomUUID()}`,
-    'content-type: application/json; charset=utf-8',
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...(error.code === 'UNAUTHENTICATED' ? ['www-authenticate: Bearer'] : []),
-    ...(retryAfter === undefined ? [] : [`retry-after: ${retryAfter}`]),
-    'connection: close',
-  ];
-  // A client that never closes its side would keep the socket.
-  socket.once('finish', () => socket.destroy());
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
 /** Other protocols are offered, not demanded (`h2c`): such a request is served as the plain one it is. */
@@ -209,9 +192,8 @@ function createNodeServer(front: Front): Server {
   server.on('upgrade', (req, socket, head) => {
     void front.upgrade(req, socket, head);
   });
-  server.on('clientError', (_error, socket) => {
-    // Not HTTP at all: there is no request to answer in the usual shape.
-    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+  server.on('clientError', (error: Error & { code?: string }, socket) => {
+    if (socket.writable) refuseConnection(socket, toParseFault(error), randomUUID());
   });
   return server;
 }

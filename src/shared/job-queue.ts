@@ -24,6 +24,8 @@ export type JobQueue = {
    */
   work(queue: string, concurrency: number, handler: JobHandler, options?: { perGroup?: number | null }): Promise<void>;
   start(): Promise<void>;
+  /** Rejects when the queue's store does not answer before the signal aborts. */
+  ping(signal: AbortSignal): Promise<void>;
   /** Aborts active handlers with StopReason('shutdown') and waits for them under the signal; unfinished jobs run again later. */
   stop(signal: AbortSignal): Promise<void>;
 };

@@ -8,7 +8,7 @@ import type { GraphqlContext, GraphqlServices } from './context.ts';
 import { toWireError, toWireResult, type ErrorScope } from './errors.ts';
 import { defaultLimits, useCostLimit, useDocumentLimits, type GraphqlLimits } from './limits.ts';
 import { useProjection } from './projection.ts';
-import { isStream, mapStream, useCallerSignal, useStreamErrors, useWireErrors } from './plugins.ts';
+import { isStream, mapStream, useCallerSignal, useEventStreamCheck, useStreamErrors, useWireErrors } from './plugins.ts';
 import { tokenProjection } from './schema/chat/message.ts';
 import { buildSchema } from './schema/schema.ts';
 
@@ -52,6 +52,7 @@ function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchem
       useDocumentLimits(applied),
       useCostLimit(applied.complexityMax),
       useCallerSignal(),
+      useEventStreamCheck(),
       useProjection(tokenProjection),
       useStreamErrors(scopeOf),
       // The server context is what handleHttp passes below.

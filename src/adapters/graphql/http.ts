@@ -1,4 +1,5 @@
 import { AppError, validationFailed } from '../../shared/errors.ts';
+import { acceptedTypes } from '../http/accept.ts';
 import { isJsonContentType, parseJsonObject, readBody } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import { httpStatusOf, retryAfterSecondsOf, sendJson } from '../http/error-response.ts';
@@ -26,12 +27,30 @@ function sendGraphqlError({ req, res, requestId, logger }: Exchange, error: AppE
   });
 }
 
+/** Yoga parses what stands in a URL by itself, and takes text that is no JSON for a fault of ours. */
+function assertJson(field: string, text: string | null): void {
+  if (text === null || text === '') return;
+  try {
+    JSON.parse(text);
+  } catch (cause) {
+    throw new AppError('VALIDATION_FAILED', `${field}: is not valid JSON`, { details: { fields: [{ field, message: 'is not valid JSON' }] }, cause });
+  }
+}
+
+const answerTypes = ['application/json', 'application/graphql-response+json', 'text/event-stream', 'text/*', 'application/*', '*/*'];
+
+/** Yoga runs an operation first and says 406 without a body afterwards; who takes none of our types gets JSON instead, as HTTP allows. */
+function acceptSomething({ req }: Exchange): void {
+  if (!acceptedTypes(req.headers.accept ?? '*/*').some((type) => answerTypes.includes(type))) req.headers.accept = 'application/json';
+}
+
 /** Everything that is refused before Yoga looks at the request; the body is read here, counted and in UTF-8. Null without one. */
 async function acceptRequest({ req, url, principal, signal }: Exchange): Promise<Record<string, unknown> | null> {
   if (hasCredentialInUrl(url)) {
     throw new AppError('VALIDATION_FAILED', 'A key is never taken from a URL.', { details: { fields: [{ field: 'query', message: 'holds a key' }] } });
   }
   if (principal === null) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
+  if (req.method === 'GET') for (const name of ['variables', 'extensions']) assertJson(name, url.searchParams.get(name));
   if (req.method !== 'POST') return null;
   // Other types are what a foreign page's form can send without being asked first.
   if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
@@ -69,6 +88,7 @@ export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOp
     if (principal) onRevoked(principal, signal, () => res.destroy());
     watchStall(res, signal);
     const caller = { principal, requestId, signal };
+    acceptSomething(exchange);
     if (body && req.headers.accept?.includes('text/event-stream') && (await streamSubscription(exchange, body, graphql, caller))) return;
     await graphql.yoga.handle(req, res, caller);
   };

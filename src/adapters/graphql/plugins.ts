@@ -1,7 +1,8 @@
-import type { GraphQLError} from 'graphql';
-import { type ExecutionResult } from 'graphql';
+import { GraphQLError, type ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { isAbort } from '../../shared/abort.ts';
+import { AppError } from '../../shared/errors.ts';
+import { acceptedTypes } from '../http/accept.ts';
 import type { GraphqlContext } from './context.ts';
 import { toWireError, toWireResult, type ErrorScope } from './errors.ts';
 
@@ -14,6 +15,21 @@ export function useCallerSignal(): Plugin<GraphqlContext> {
   return {
     onExecute({ args, context }) {
       Object.assign(args, { signal: context.signal });
+    },
+  };
+}
+
+const eventStreamTypes = ['text/event-stream', 'text/*', '*/*'];
+
+/** Over HTTP a subscription is told as server-sent events; who does not take them is told so, before it runs, instead of getting an empty 406. */
+export function useEventStreamCheck(): Plugin {
+  return {
+    onSubscribe({ args, setResultAndStopExecution }) {
+      // Only what came over HTTP has a request.
+      const accept = (args.contextValue as { request?: Request }).request?.headers.get('accept');
+      if (!accept || acceptedTypes(accept).some((type) => eventStreamTypes.includes(type))) return;
+      const refused = new AppError('UNSUPPORTED_MEDIA_TYPE', 'Subscriptions are answered as server-sent events: send Accept: text/event-stream, or use the WebSocket.');
+      setResultAndStopExecution({ errors: [new GraphQLError(refused.message, { originalError: refused })] });
     },
   };
 }

@@ -1,11 +1,12 @@
 import { handleProtocols } from 'graphql-ws';
-import { WebSocketServer, type WebSocket } from 'ws';
+import type { WebSocket } from 'ws';
 import { AppError, validationFailed } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Principal } from '../../shared/principal.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
-import { refuseUpgrade, type UpgradeHandler } from '../server.ts';
+import { createUpgradeServer, refuseConnection, requestIdOf } from '../http/upgrade.ts';
+import type { UpgradeHandler } from '../server.ts';
 import type { Graphql } from './create-graphql.ts';
 import { createProtocol } from './websocket-protocol.ts';
 import { SocketChannel } from './websocket-channel.ts';
@@ -43,7 +44,7 @@ const goingAway = 1001;
 export function createGraphqlSockets(options: GraphqlSocketOptions): GraphqlSockets {
   const limits = { ...defaultSocketLimits, ...options.limits };
   const protocol = createProtocol({ ...options, limits });
-  const server = new WebSocketServer({ noServer: true, maxPayload: frameBytesMax, perMessageDeflate: false, handleProtocols });
+  const server = createUpgradeServer({ maxPayload: frameBytesMax, handleProtocols });
 
   const open = (socket: WebSocket, { req, socket: connection, principal }: Pick<Upgrade, 'req' | 'socket' | 'principal'>): void => {
     const channel = new SocketChannel({ socket, connection }, limits.stalledMsMax, options.logger);
@@ -52,9 +53,10 @@ export function createGraphqlSockets(options: GraphqlSocketOptions): GraphqlSock
   };
 
   const handle = ({ req, socket, head, url, principal }: Upgrade): void => {
-    if (url.pathname !== '/graphql') return refuseUpgrade(socket, new AppError('ROUTE_NOT_FOUND', 'There is no WebSocket at this path.'));
-    if (hasCredentialInUrl(url)) return refuseUpgrade(socket, validationFailed([{ field: 'query', message: 'a key is never taken from a URL' }]));
-    if (server.clients.size >= limits.socketsMax) return refuseUpgrade(socket, new AppError('OVERLOADED', 'Too many sockets are open.'));
+    const refuse = (error: AppError): void => refuseConnection(socket, error, requestIdOf(req));
+    if (url.pathname !== '/graphql' && url.pathname !== '/graphql/') return refuse(new AppError('ROUTE_NOT_FOUND', 'There is no WebSocket at this path.'));
+    if (hasCredentialInUrl(url)) return refuse(validationFailed([{ field: 'query', message: 'a key is never taken from a URL' }]));
+    if (server.clients.size >= limits.socketsMax) return refuse(new AppError('OVERLOADED', 'Too many sockets are open.'));
     server.handleUpgrade(req, socket, head, (accepted) => open(accepted, { req, socket, principal }));
     return undefined;
   };

@@ -83,16 +83,17 @@ export function sendJson(res: ServerResponse, status: number, body: unknown, hea
   res.end(payload);
 }
 
-export function sendError(res: ServerResponse, error: AppError, headers: Readonly<Record<string, string>> = {}): void {
+export function sendError(res: ServerResponse, error: AppError): void {
   if (res.headersSent) {
     // A half-sent answer can only be cut, so that nobody takes it for whole.
     res.destroy();
     return;
   }
   const retryAfter = retryAfterSecondsOf(error);
+  const allowed = error.code === 'METHOD_NOT_ALLOWED' ? error.details?.['allowed'] : undefined;
   sendJson(res, httpStatusOf[error.code], toErrorBody(error), {
     ...(retryAfter !== undefined && { 'retry-after': String(retryAfter) }),
     ...(error.code === 'UNAUTHENTICATED' && { 'www-authenticate': 'Bearer' }),
-    ...headers,
+    ...(Array.isArray(allowed) && { allow: allowed.join(', ') }),
   });
 }

@@ -1,5 +1,6 @@
-import { AppError } from '../../shared/errors.ts';
-import type { ExchangeHandler } from './exchange.ts';
+import { AppError, validationFailed } from '../../shared/errors.ts';
+import { hasCredentialInUrl } from './credential.ts';
+import type { Exchange, ExchangeHandler } from './exchange.ts';
 import { sendJson } from './error-response.ts';
 
 /** Each rejects when its part does not answer. */
@@ -13,14 +14,15 @@ export type ReadinessChecks = {
 
 const checkTimeoutMs = 2_000;
 
-function onlyGet(method: string | undefined): void {
+function onlyGet({ req: { method }, url }: Pick<Exchange, 'req' | 'url'>): void {
+  if (hasCredentialInUrl(url)) throw validationFailed([{ field: 'query', message: 'a key is never taken from a URL' }]);
   if (method !== 'GET' && method !== 'HEAD') throw new AppError('METHOD_NOT_ALLOWED', 'This path takes GET.', { details: { allowed: ['GET'] } });
 }
 
 /** `/ready`: 200 when every needed part answers, else 503; which one does not is told to callers with a key only. */
 export function createReadinessHandler({ needed, useful = {} }: ReadinessChecks): ExchangeHandler {
-  return async ({ req, res, principal, signal, logger }) => {
-    onlyGet(req.method);
+  return async ({ req, res, url, principal, signal, logger }) => {
+    onlyGet({ req, url });
     const within = AbortSignal.any([signal, AbortSignal.timeout(checkTimeoutMs)]);
     const look = async (checks: Checks): Promise<Record<string, 'ok' | 'failed'>> => {
       const results = Object.entries(checks).map(async ([name, check]) => {
@@ -43,9 +45,9 @@ export function createReadinessHandler({ needed, useful = {} }: ReadinessChecks)
 
 /** `/metrics` in Prometheus' text format; figures about the machine are for callers with a key. */
 export function createMetricsHandler(render: () => Promise<{ contentType: string; text: string }>): ExchangeHandler {
-  return async ({ req, res, principal }) => {
+  return async ({ req, res, url, principal }) => {
     if (!principal) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
-    onlyGet(req.method);
+    onlyGet({ req, url });
     const { contentType, text } = await render();
     res.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text);
   };

@@ -1,5 +1,6 @@
 import type * as z from 'zod';
 import { validationFailed, type FieldFault } from '../../shared/errors.ts';
+import { wordsOf } from '../rest/input.ts';
 import { refusedFields } from './request-schemas.ts';
 
 export type ParsedBody<T> = {
@@ -25,7 +26,7 @@ export function parseBody<Shape extends z.ZodRawShape>(schema: z.ZodObject<Shape
 
 function toFault(issue: z.core.$ZodIssue): FieldFault {
   const field = issue.path.map(String).join('.');
-  return { field: field === '' ? 'body' : field, message: issue.message };
+  return { field: field === '' ? 'body' : field, message: wordsOf(issue) };
 }
 
 /** `null`, `false`, `[]`, `"none"` and the like stand for "not used". */

@@ -8,7 +8,7 @@ import { docsAssetsPrefix, serveDocsAsset } from './docs-page.ts';
 import { createRestHandler } from './handler.ts';
 import { buildOpenApi } from './openapi.ts';
 import { openApiRoute, restRoutes } from './routes/table.ts';
-import { apiVersions, type ApiVersions } from './versions.ts';
+import { apiVersions, currentVersion, type ApiVersions } from './versions.ts';
 
 export type RestOptions = {
   /** Runs the operation documents. */
@@ -34,7 +34,7 @@ export function createRest({ graphql, chat, onRevoked, version, versions = apiVe
   return {
     handler,
     http: [
-      { prefix: '/api', handle: handler },
+      { prefix: '/api', handle: handler, headers: { 'api-version': currentVersion } },
       { prefix: docsAssetsPrefix, handle: serveDocsAsset },
     ],
   };

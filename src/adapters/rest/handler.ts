@@ -68,6 +68,7 @@ async function call(match: Match<RestRoute>, exchange: Exchange, options: RestHa
         return await options.chat.export(sessionId, format, principal, signal);
       },
       openStream: (headers) => {
+        if (req.method === 'HEAD') throw new AppError('METHOD_NOT_ALLOWED', 'A stream is read by GET.', { details: { allowed: ['GET'] } });
         onRevoked(principal, responseSignal(res), () => res.destroy());
         return openEventStream(exchange, { headers, stalledMsMax: options.stalledMsMax });
       },
@@ -83,7 +84,8 @@ async function answer(exchange: Exchange, options: RestHandlerOptions, match: (m
   const { version, path } = parseVersion(url.pathname, options.versions);
   for (const [name, value] of Object.entries(versionHeaders(version, options.versions))) res.setHeader(name, value);
   if (hasCredentialInUrl(url)) throw new AppError('VALIDATION_FAILED', 'A key is never taken from a URL.', { details: { fields: [{ field: 'query', message: 'holds a key' }] } });
-  const result = await call(match(req.method ?? '', path), exchange, options);
+  // Asked for the head alone, a route does the same; Node leaves the body out.
+  const result = await call(match(req.method === 'HEAD' ? 'GET' : (req.method ?? ''), path), exchange, options);
   if ('streamed' in result) return;
   if (result.body === undefined) res.writeHead(result.status, { 'cache-control': 'no-store' }).end();
   else sendJson(res, result.status, result.body);
@@ -92,7 +94,7 @@ async function answer(exchange: Exchange, options: RestHandlerOptions, match: (m
 /** A browser cannot send a key when it opens a page, so the page itself asks for one; programs get the usual error. */
 function wantsDocsPage({ req, url, principal }: Exchange, versions: ApiVersions): boolean {
   const match = docsPath.exec(url.pathname);
-  if (!match || req.method !== 'GET' || !Object.hasOwn(versions, match[1] ?? currentVersion)) return false;
+  if (!match || (req.method !== 'GET' && req.method !== 'HEAD') || !Object.hasOwn(versions, match[1] ?? currentVersion)) return false;
   return principal !== null || (req.headers.accept ?? '').includes('text/html');
 }
 
@@ -101,15 +103,13 @@ export function createRestHandler(options: RestHandlerOptions): ExchangeHandler 
   const match = createMatcher(options.routes);
   return async (exchange) => {
     const { req, res, requestId } = exchange;
-    res.setHeader('api-version', currentVersion);
     try {
       if (wantsDocsPage(exchange, options.versions)) sendDocsPage(exchange);
       else await answer(exchange, options, match);
     } catch (error) {
       if (!isAppError(error)) throw error;
       if (!res.headersSent) await discardBody(req, res);
-      const allowed = error.code === 'METHOD_NOT_ALLOWED' ? error.details?.['allowed'] : undefined;
-      sendError(res, error.code === 'INTERNAL' ? maskedError(requestId) : error, Array.isArray(allowed) ? { allow: allowed.join(', ') } : {});
+      sendError(res, error.code === 'INTERNAL' ? maskedError(requestId) : error);
     }
   };
 }

@@ -21,10 +21,15 @@ export const pageQuery = {
   cursor: z.string().min(1).max(cursorLengthMax).optional().describe('`next_cursor` of the page before.'),
 };
 
+/** Zod's own words speak of what it received; a person wants to hear what is missing. */
+export function wordsOf({ code, message }: z.core.$ZodIssue): string {
+  return code === 'invalid_type' && message.endsWith('received undefined') ? 'is required' : message;
+}
+
 function faultsOf(error: z.ZodError): FieldFault[] {
   return error.issues.flatMap((issue) => {
     const path = issue.path.map(String).join('.');
-    if (issue.code !== 'unrecognized_keys') return [{ field: path === '' ? 'body' : path, message: issue.message }];
+    if (issue.code !== 'unrecognized_keys') return [{ field: path === '' ? 'body' : path, message: wordsOf(issue) }];
     return issue.keys.map((key) => ({ field: path === '' ? key : `${path}.${key}`, message: 'unknown field' }));
   });
 }

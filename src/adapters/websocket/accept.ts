@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import { WebSocketServer, type RawData, type WebSocket } from 'ws';
+import type { RawData, WebSocket } from 'ws';
 import { StopReason } from '../../shared/abort.ts';
 import { AppError, isAppError, validationFailed } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
@@ -8,7 +7,8 @@ import type { Principal } from '../../shared/principal.ts';
 import { parseJsonObject } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
-import { refuseUpgrade, type UpgradeHandler } from '../server.ts';
+import { createUpgradeServer, refuseConnection, requestIdOf } from '../http/upgrade.ts';
+import type { UpgradeHandler } from '../server.ts';
 import { closeCodes } from './close-codes.ts';
 import { Connection } from './connection.ts';
 import { errorMessage } from './error-message.ts';
@@ -54,7 +54,7 @@ export type AcceptOptions = {
 };
 
 type Upgrade = Parameters<UpgradeHandler>[0];
-type SessionContext = { options: AcceptOptions; route: SocketRoute; carrier: Duplex; url: URL; principal: Principal | null };
+type SessionContext = { options: AcceptOptions; route: SocketRoute; carrier: Duplex; url: URL; principal: Principal | null; requestId: string };
 
 export function internalError(): AppError {
   return new AppError('INTERNAL', 'Something went wrong on our side.');
@@ -68,7 +68,6 @@ function toBuffer(data: RawData): Buffer {
 class Session {
   readonly #connection: Connection;
   readonly #context: SessionContext;
-  readonly #requestId = randomUUID();
   #handler: ((message: Record<string, unknown>) => Promise<void>) | null = null;
   #isOpen = false;
   /** Settles when the first message has been judged; later ones wait for it. */
@@ -93,7 +92,7 @@ class Session {
   }
 
   #caller(principal: Principal): Caller {
-    return { principal, requestId: this.#requestId, signal: this.#connection.signal };
+    return { principal, requestId: this.#context.requestId, signal: this.#connection.signal };
   }
 
   #open(principal: Principal): void {
@@ -101,7 +100,7 @@ class Session {
     const connection = this.#connection;
     const { options, route, url } = this.#context;
     options.onRevoked(principal, connection.signal, () => connection.close(closeCodes.forbidden, 'the key is not good any more'));
-    const logger = options.logger.child({ requestId: this.#requestId });
+    const logger = options.logger.child({ requestId: this.#context.requestId });
     const socket: OpenSocket = { connection, caller: this.#caller(principal), url, logger, onMessage: (handler) => (this.#handler = handler) };
     void this.#serve(async () => await route.open(socket));
   }
@@ -169,7 +168,7 @@ class Session {
 
   async #report(error: unknown, requestId: unknown): Promise<void> {
     if (this.#connection.signal.aborted) return;
-    if (!isAppError(error)) this.#context.options.logger.error({ err: error, requestId: this.#requestId }, 'socket message failed');
+    if (!isAppError(error)) this.#context.options.logger.error({ err: error, requestId: this.#context.requestId }, 'socket message failed');
     const shown = isAppError(error) ? error : internalError();
     await this.#connection.send(errorMessage(shown, { requestId: typeof requestId === 'string' ? requestId : null })).catch(() => undefined);
   }
@@ -182,7 +181,7 @@ async function check({ req, socket, url, principal }: Upgrade, route: SocketRout
   if (!route) throw new AppError('ROUTE_NOT_FOUND', 'There is no WebSocket at this path.');
   if (hasCredentialInUrl(url)) throw validationFailed([{ field: 'query', message: 'a key is never taken from a URL' }]);
   route.checkQuery(url);
-  if (principal && route.admit) await route.admit({ principal, requestId: randomUUID(), signal: closeSignal(socket) }, url);
+  if (principal && route.admit) await route.admit({ principal, requestId: requestIdOf(req), signal: closeSignal(socket) }, url);
   return route;
 }
 
@@ -194,16 +193,16 @@ function closeSignal(socket: Duplex): AbortSignal {
 
 /** The `/ws/*` side of the front: checks, upgrades, authenticates, then hands over to the route. */
 export function createSocketAcceptor(options: AcceptOptions): SocketAcceptor {
-  const server = new WebSocketServer({ noServer: true, maxPayload: frameBytesMax, perMessageDeflate: false });
+  const server = createUpgradeServer({ maxPayload: frameBytesMax });
   const accept = async (upgrade: Upgrade): Promise<void> => {
     const { req, socket, head, url, principal } = upgrade;
     try {
       if (server.clients.size >= socketsMax) throw new AppError('OVERLOADED', 'Too many sockets are open.');
       const route = await check(upgrade, options.routes.find(({ path }) => url.pathname === path || url.pathname === `${path}/`));
-      server.handleUpgrade(req, socket, head, (accepted) => new Session(accepted, { options, route, carrier: socket, url, principal }));
+      server.handleUpgrade(req, socket, head, (accepted) => new Session(accepted, { options, route, carrier: socket, url, principal, requestId: requestIdOf(req) }));
     } catch (error) {
       if (!isAppError(error)) options.logger.error({ err: error }, 'upgrade failed');
-      refuseUpgrade(socket, isAppError(error) ? error : internalError());
+      refuseConnection(socket, isAppError(error) ? error : internalError(), requestIdOf(req));
     }
   };
   return {

@@ -18,8 +18,8 @@ export type Live = {
   readonly tokenStream: TokenStream;
   readonly cache: Cache;
   readonly kind: 'in process' | 'redis';
-  /** Rejects when Redis does not answer before the signal aborts; missing where there is none to ask. */
-  readonly ping?: (signal: AbortSignal) => Promise<void>;
+  /** Rejects when Redis does not answer before the signal aborts; within one process there is nothing that could not. */
+  readonly ping: (signal: AbortSignal) => Promise<void>;
   close(signal: AbortSignal): Promise<void>;
 };
 
@@ -42,7 +42,7 @@ export async function openLive(options: OpenLiveOptions, signal: AbortSignal): P
     tokenStream.close();
     await cache.close();
   };
-  return { events, tokenStream, cache, kind: 'in process', close };
+  return { events, tokenStream, cache, kind: 'in process', ping: () => Promise.resolve(), close };
 }
 
 async function openRedis({ clock, logger, instanceId, installationId }: OpenLiveOptions, url: string, signal: AbortSignal): Promise<Live> {

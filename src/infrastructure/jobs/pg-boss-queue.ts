@@ -79,6 +79,10 @@ export class PgBossQueue implements JobQueue {
     await this.#boss.start();
   }
 
+  async ping(signal: AbortSignal): Promise<void> {
+    if (!(await abortable(this.#boss.isInstalled(), signal))) throw new Error('the tables of the job queue are not there');
+  }
+
   async enqueue(queue: string, subjectId: string, { priority, startAfterSeconds, group }: EnqueueOptions = {}): Promise<void> {
     await this.#ensureQueue(queue);
     await this.#boss.send(queue, { subjectId } satisfies JobData, {

@@ -63,6 +63,25 @@ describe('GraphQL over HTTP', () => {
     expect(await refusal(await fetch(`${bench.url}?query=${mutation}`, { headers }))).toEqual([405, 'METHOD_NOT_ALLOWED']);
   });
 
+  it.each([['variables', 'x'], ['extensions', '{'], ['variables', '5'], ['variables', '[]']])('refuses %s in a URL that are %j with 400, as no fault of ours', async (name, value) => {
+    expect(await refusal(await fetch(`${bench.url}?query={viewer{role}}&${name}=${value}`, { headers }))).toEqual([400, 'VALIDATION_FAILED']);
+    expect(bench.logger.records).toEqual([]);
+  });
+
+  it.each([['image/png'], ['text/html'], ['application/json; charset=latin1'], [';']])('answers JSON to somebody who accepts nothing that there is: %s', async (accept) => {
+    const response = await bench.post('{"query":"{viewer{role}}"}', { ...headers, accept });
+    expect([response.status, response.headers.get('content-type'), await response.json()]).toEqual([200, 'application/json; charset=utf-8', { data: { viewer: { role: 'ADMIN' } } }]);
+  });
+
+  it('tells who takes no server-sent events that a subscription needs them, and does not begin it', async () => {
+    const query = 'subscription { systemResources(interval: 1) { collectedAt } }';
+    for (const accept of ['application/json', 'application/graphql-response+json', 'multipart/mixed']) {
+      const response = await bench.post(JSON.stringify({ query }), { ...headers, accept });
+      const [, code] = await refusal(response);
+      expect([accept, code]).toEqual([accept, 'UNSUPPORTED_MEDIA_TYPE']);
+    }
+  });
+
   it('answers 401 without a good key, and refuses a key in the URL', async () => {
     for (const key of [null, 'wrong']) {
       const answer = await bench.ask('{ viewer { role } }', {}, key);

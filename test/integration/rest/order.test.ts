@@ -96,6 +96,17 @@ describe('then', () => {
     expect(await ask('/api/models/search?limit=x')).toMatchObject({ status: 400, code: 'VALIDATION_FAILED' });
   });
 
+  it('by HEAD what GET would answer, without the body', async () => {
+    const headers = { authorization: `Bearer ${bench.key}` };
+    for (const [path, status] of [['/api/models/categories', 200], ['/api/v1/downloads/list?limit=x', 400], ['/api/downloads/start', 405], ['/api/docs', 200]] as const) {
+      const response = await fetch(`${bench.url}${path}`, { method: 'HEAD', headers });
+      expect([path, response.status, response.headers.get('api-version'), await response.text()]).toEqual([path, status, '1', '']);
+      expect(Number(response.headers.get('content-length'))).toBeGreaterThan(0);
+    }
+    const stream = await fetch(`${bench.url}/api/deployments/x/logs?follow=true`, { method: 'HEAD', headers });
+    expect([404, 405]).toContain(stream.status);
+  });
+
   it('a body of another type, or one that is encoded, is not read', async () => {
     const post = (headers: Record<string, string>, body: string) => ask('/api/downloads/start', { method: 'POST', headers, body });
     expect(await post({ 'content-type': 'text/plain' }, '{"model_id":"a/b"}')).toMatchObject({ status: 415, code: 'UNSUPPORTED_MEDIA_TYPE' });
@@ -126,12 +137,37 @@ describe('the request id', () => {
   });
 });
 
+describe('what is no request', () => {
+  async function answerTo(bytes: string): Promise<{ head: string; body: unknown }> {
+    const socket = connect(bench.port, '127.0.0.1');
+    socket.end(bytes);
+    const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n');
+    return { head, body: JSON.parse(body) };
+  }
+
+  it.each([
+    ['bytes that are no HTTP', 'GARBAGE\r\n\r\n'],
+    ['headers over 16 KiB', `GET /api HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`],
+    ['a header without a name', 'GET /api HTTP/1.1\r\nhost: 127.0.0.1\r\n: x\r\n\r\n'],
+  ])('is answered in the shape of errors, with a request id: %s', async (_name, bytes) => {
+    const { head, body } = await answerTo(bytes);
+    expect(head).toMatch(/^HTTP\/1\.1 400 [\s\S]*\r\nx-request-id: [0-9a-f-]{36}\r\n/);
+    expect(body).toMatchObject({ error: { code: 'VALIDATION_FAILED', message: expect.stringMatching(/./) } });
+  });
+});
+
 describe('a request from elsewhere', () => {
   it('is refused by its Host or Origin, with a good key too', async () => {
     const authorization = `Bearer ${bench.key}`;
     expect(await raw('/api/models/categories', { authorization, host: 'evil.example' })).toMatchObject({ status: 403, code: 'ORIGIN_NOT_ALLOWED' });
     expect(await raw('/api/models/categories', { authorization, origin: 'http://evil.example' })).toMatchObject({ status: 403, code: 'ORIGIN_NOT_ALLOWED' });
     expect(await raw('/api/models/categories', { authorization, origin: 'http://evil.example', 'access-control-request-method': 'GET' }, { method: 'OPTIONS' })).toMatchObject({ status: 403 });
+  });
+
+  it('is told the version all the same', async () => {
+    const headers = { 'api-version': '1' };
+    expect(await raw('/api/models/categories', { host: 'evil.example' })).toMatchObject({ status: 403, headers });
+    expect(await raw('/api/v1/nothing', { origin: 'http://evil.example' })).toMatchObject({ status: 403, headers });
   });
 
   it('of an allowed page may be made, after its preflight', async () => {

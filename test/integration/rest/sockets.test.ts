@@ -1,3 +1,5 @@
+import { request } from 'node:http';
+import { json } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { eventually } from '../../support/eventually.ts';
 import { openJsonSocket, type JsonSocket, type SocketMessage } from '../../support/json-socket.ts';
@@ -44,6 +46,25 @@ describe('opening a socket', () => {
   ])('%s with %j is refused before the upgrade', async (path, headers, status, code) => {
     const good = { authorization: `Bearer ${bench.key}` };
     await expect(connect(path, { ...good, ...headers })).rejects.toThrow(new RegExp(`refused: ${status} .*"code":"${code}"`));
+  });
+
+  it("is answered with the caller's own request id, whatever the answer is", async () => {
+    const idOf = async (path: string, more: Record<string, string> = {}): Promise<unknown> => {
+      const headers = { 'x-request-id': 'mine-1', authorization: `Bearer ${bench.key}`, connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', ...more };
+      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      const req = request(`${bench.url}${path}`, { headers });
+      req.once('upgrade', (res, socket) => {
+        socket.destroy();
+        resolve([res.statusCode, res.headers['x-request-id']]);
+      });
+      req.once('response', (res) => void json(res).then((body) => resolve([res.statusCode, res.headers['x-request-id'], (body as { error: { code: string } }).error.code]), reject));
+      req.once('error', reject).end();
+      return await promise;
+    };
+    expect(await idOf('/ws/chat/stream')).toEqual([101, 'mine-1']);
+    expect(await idOf('/ws/nothing')).toEqual([404, 'mine-1', 'ROUTE_NOT_FOUND']);
+    expect(await idOf('/nothing')).toEqual([404, 'mine-1', 'ROUTE_NOT_FOUND']);
+    expect(await idOf('/ws/chat/stream', { 'sec-websocket-key': 'x' })).toEqual([400, 'mine-1', 'VALIDATION_FAILED']);
   });
 
   it('works with a key in either header, and with one in the first message', async () => {

@@ -101,8 +101,8 @@ builder.objectFields(Deployment, (t) => ({
     resolve: async (deployment, args, { services, signal }) => {
       const { limit, cursor } = toPageRequest(args);
       const query = {
-        // Who asks for a tail wants it whole, as far as a page holds it.
-        limit: args.tail ? Math.min(Math.max(limit, args.tail), pageLimits.max) : limit,
+        // Who asks for a tail and for no page of a size wants it whole, as far as a page holds it.
+        limit: args.tail && limit === pageLimits.default ? Math.min(Math.max(limit, args.tail), pageLimits.max) : limit,
         ...(cursor === undefined ? {} : { cursor }),
         ...(args.tail ? { tail: args.tail } : {}),
         ...(args.since ? { since: args.since } : {}),
