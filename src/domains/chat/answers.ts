@@ -26,6 +26,8 @@ export type AnswersDeps = {
   clock: Clock;
 };
 
+type FollowedAnswer = Pick<ChatMessage, 'id' | 'owner' | 'sessionId' | 'deploymentId' | 'status'>;
+
 /** Events are hints: whoever waits for a change also looks by itself this often. */
 const lookAgainMs = 2_000;
 /** A maker stores its last words within some hundred milliseconds. */
@@ -57,7 +59,7 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
 
   async *stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): AsyncGenerator<ChatStreamEvent, void, undefined> {
     let position = parseAfter(after);
-    const answer = await this.#find(messageId, principal);
+    const answer = this.#findRunning(messageId, principal) ?? (await this.#find(messageId, principal));
     const { id, deploymentId } = answer;
     yield { type: 'start', messageId: id, deploymentId, index: position };
     while (isLive(signal)) {
@@ -128,7 +130,7 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
   }
 
   /** What the live stream has, which holds it from its first piece or will as soon as there is one. Its user closes it. */
-  async #open(answer: ChatMessage, after: number, signal: AbortSignal): Promise<{ entries: AsyncIterable<StreamEntry>; close: () => void } | null> {
+  async #open(answer: FollowedAnswer, after: number, signal: AbortSignal): Promise<{ entries: AsyncIterable<StreamEntry>; close: () => void } | null> {
     const { generations, tokenStream } = this.#deps;
     if (generations.find(answer.id)) return { entries: tokenStream.read(answer.id, after, signal), close: () => undefined };
     const isMadeElsewhere = tokenStream.isShared && answer.status === 'streaming';
@@ -149,6 +151,14 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     return false;
   }
 
+  /** One that is being made here need not be looked up. */
+  #findRunning(messageId: string, { owner }: Principal): FollowedAnswer | null {
+    const id = knownShape(messageId);
+    const running = id === null ? undefined : this.#deps.generations.find(id);
+    if (id === null || running?.owner !== owner || running.sessionId === null) return null;
+    return { id, owner, sessionId: running.sessionId, deploymentId: running.deploymentId, status: 'streaming' };
+  }
+
   async #find(messageId: string, principal: Principal): Promise<ChatMessage> {
     const id = knownShape(messageId);
     const row = id && (await this.#deps.messages.find(id, principal.owner));
@@ -165,7 +175,7 @@ function isLive(signal: AbortSignal): boolean {
 const tokenEvents = new WeakMap<StreamEntry, ChatStreamEvent>();
 
 /** The same for all readers of the same entry, so that what they make of it can be shared as well. */
-function tokenEventOf(entry: StreamPiece, { id, deploymentId }: ChatMessage): ChatStreamEvent {
+function tokenEventOf(entry: StreamPiece, { id, deploymentId }: FollowedAnswer): ChatStreamEvent {
   const known = tokenEvents.get(entry);
   if (known) return known;
   const event: ChatStreamEvent = { type: 'token', messageId: id, deploymentId, index: entry.index, text: entry.text };

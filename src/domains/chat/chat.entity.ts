@@ -21,6 +21,8 @@ const ChatSessionSchema = defineEntity({
 
 export class ChatSession extends ChatSessionSchema.class {}
 ChatSessionSchema.setClass(ChatSession);
+/** As a plain object. */
+export type SessionRow = Pick<ChatSession, keyof ChatSession>;
 
 const ChatMessageSchema = defineEntity({
   name: 'ChatMessage',
@@ -55,3 +57,4 @@ const ChatMessageSchema = defineEntity({
 
 export class ChatMessage extends ChatMessageSchema.class {}
 ChatMessageSchema.setClass(ChatMessage);
+export type MessageRow = Pick<ChatMessage, keyof ChatMessage>;

@@ -3,7 +3,8 @@ import type { StoredError } from '../../shared/errors.ts';
 import type { Page, PageRequest } from '../../shared/paging.ts';
 import { marksOf, readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
 import { transition } from '../../shared/persistence/transition.repository.ts';
-import { ChatMessage } from './chat.entity.ts';
+import { runUpdate, updateOf } from '../../shared/persistence/write-rows.repository.ts';
+import { ChatMessage, type MessageRow } from './chat.entity.ts';
 import { chatMessageMachine } from './chat-message.machine.ts';
 import type { FinishReason, MessageStatus, MessageUsage } from './types.ts';
 
@@ -70,7 +71,7 @@ export class MessageRepository {
   }
 
   /** The answers that were made together with their question. */
-  async answersOf(question: ChatMessage): Promise<ChatMessage[]> {
+  async answersOf(question: MessageRow): Promise<ChatMessage[]> {
     const { id: parentId, createdAt } = question;
     return await this.#em.fork().find(ChatMessage, { parentId, createdAt, role: 'assistant' }, { orderBy: { id: 'asc' } });
   }
@@ -82,7 +83,8 @@ export class MessageRepository {
 
   /** False when the answer is not being generated any more, as far as the database knows. */
   async savePartial(id: string, text: PartialText): Promise<boolean> {
-    return (await this.#em.fork().nativeUpdate(ChatMessage, { id, status: 'streaming' }, text)) > 0;
+    const em = this.#em.fork();
+    return (await runUpdate(em, updateOf(em, ChatMessage, text, [['id = ?', id], ["status = 'streaming'"]]))) > 0;
   }
 
   /** Text, figures and state in one transaction; false when it had ended already or is gone. */

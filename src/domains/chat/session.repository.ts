@@ -1,7 +1,7 @@
 import { LockMode } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Page, PageRequest } from '../../shared/paging.ts';
-import { marksOf, readRow, readRowPage, type Condition } from '../../shared/persistence/read-rows.repository.ts';
+import { marksOf, readRow, readRowPage, readRows, type Condition } from '../../shared/persistence/read-rows.repository.ts';
 import { ChatMessage, ChatSession } from './chat.entity.ts';
 
 export type NewSession = Pick<ChatSession, 'id' | 'title' | 'owner' | 'systemPrompt' | 'parameters' | 'deploymentIds' | 'createdAt' | 'updatedAt'>;
@@ -65,7 +65,8 @@ export class SessionRepository {
 
   /** The session's own row as a transaction sees it, held until its end: turns of one session come one after another. */
   static async lock(tx: SqlEntityManager, id: string, owner: string): Promise<ChatSession | null> {
-    return await tx.findOne(ChatSession, { id, owner }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+    const [row] = await readRows(tx, ChatSession, 'where id = ? and owner = ? for update', [id, owner]);
+    return row ?? null;
   }
 }
 

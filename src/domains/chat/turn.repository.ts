@@ -2,8 +2,10 @@ import type { SqlEntityManager } from '@mikro-orm/sql';
 import { AppError } from '../../shared/errors.ts';
 import { newId } from '../../shared/ids.ts';
 import { claimIdempotencyKey, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
+import { readRow } from '../../shared/persistence/read-rows.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
-import { ChatMessage, ChatSession } from './chat.entity.ts';
+import { insertOf, runTogether, updateOf } from '../../shared/persistence/write-rows.repository.ts';
+import { ChatMessage, ChatSession, type MessageRow, type SessionRow } from './chat.entity.ts';
 import { chatMessageMachine } from './chat-message.machine.ts';
 import { messageNotFound, sessionNotFound } from './faults.ts';
 import { mergeParameters } from './parameters.ts';
@@ -30,48 +32,62 @@ export type TurnRequest = {
 type NewQuestion = { type: 'new'; text: string; parent: 'newest' | 'none' | { id: string } };
 type StoredQuestion = { type: 'stored'; id: string };
 
-export type StoredTurn = { session: ChatSession; question: ChatMessage; answers: ChatMessage[] };
+export type StoredTurn = { session: SessionRow; question: MessageRow; answers: MessageRow[] };
 
 /** Stores a turn as a whole or not at all. `replayOf`: the question that an earlier call with the same key has made. */
 export async function storeTurn(em: SqlEntityManager, request: TurnRequest): Promise<StoredTurn | { replayOf: string }> {
-  return await em.fork().transactional(async (tx) => {
+  const fork = em.fork();
+  // Of a new session nothing is read before it is written, and what is written goes as one.
+  if (request.sessionId === null && !request.claim) return await writeTurn(fork, request, newId());
+  return await fork.transactional(async (tx) => {
     const questionId = newId();
     if (request.claim) {
       const earlier = await claimIdempotencyKey(tx, request.claim, questionId, request.at);
       if (earlier !== null) return { replayOf: earlier };
     }
-    const session = await takeSession(tx, request);
-    const question = await takeQuestion(tx, request, session, questionId);
-    const answers = request.answerers.map((answerer) => createAnswer(tx, request, question, { ...answerer, parameters: mergeParameters(session.parameters, request.parameters) }));
-    if (session.title === '') session.title = deriveTitle(question.content);
-    if (session.deploymentIds.length === 0) session.deploymentIds = request.answerers.map(({ deploymentId }) => deploymentId);
-    session.updatedAt = request.at;
-    return { session, question, answers };
+    return await writeTurn(tx, request, questionId);
   });
 }
 
-async function takeSession(tx: SqlEntityManager, { sessionId, owner, at, systemPrompt = null }: TurnRequest): Promise<ChatSession> {
-  if (sessionId === null) {
-    return tx.create(ChatSession, { id: newId(), title: '', owner, systemPrompt, parameters: {}, deploymentIds: [], createdAt: at, updatedAt: at });
-  }
-  const session = await SessionRepository.lock(tx, sessionId, owner);
+async function writeTurn(em: SqlEntityManager, request: TurnRequest, questionId: string): Promise<StoredTurn> {
+  const { at, sessionId } = request;
+  const before = await takeSession(em, request);
+  const question = await takeQuestion(em, request, before, questionId);
+  const answers = request.answerers.map((answerer) => makeAnswer(request, question, { ...answerer, parameters: mergeParameters(before.parameters, request.parameters) }));
+  const change = {
+    title: before.title === '' ? deriveTitle(question.content) : before.title,
+    deploymentIds: before.deploymentIds.length === 0 ? request.answerers.map(({ deploymentId }) => deploymentId) : before.deploymentIds,
+    updatedAt: at,
+  };
+  const session = { ...before, ...change };
+  const [first, ...others] = request.question.type === 'new' ? [question, ...answers] : answers;
+  await runTogether(em, [
+    sessionId === null ? insertOf(em, ChatSession, [session]) : updateOf(em, ChatSession, change, [['id = ?', session.id]]),
+    ...(first ? [insertOf(em, ChatMessage, [first, ...others])] : []),
+    ...answers.map(({ id: subjectId }) => insertOf(em, StateEvent, [{ kind: chatMessageMachine.name, subjectId, fromState: null, toState: 'streaming', reason: null, at }])),
+  ]);
+  return { session, question, answers };
+}
+
+async function takeSession(em: SqlEntityManager, { sessionId, owner, at, systemPrompt = null }: TurnRequest): Promise<SessionRow> {
+  if (sessionId === null) return { id: newId(), title: '', owner, systemPrompt, parameters: {}, deploymentIds: [], createdAt: at, updatedAt: at };
+  const session = await SessionRepository.lock(em, sessionId, owner);
   if (!session) throw sessionNotFound();
   return session;
 }
 
-async function takeQuestion(tx: SqlEntityManager, request: TurnRequest, session: ChatSession, id: string): Promise<ChatMessage> {
+async function takeQuestion(em: SqlEntityManager, request: TurnRequest, session: SessionRow, id: string): Promise<MessageRow> {
   const { question, owner, at, parameters } = request;
   if (question.type === 'stored') {
-    const stored = await tx.findOne(ChatMessage, { id: question.id, sessionId: session.id, owner });
+    const stored = await readRow(em, ChatMessage, [['id = ?', question.id], ['session_id = ?', session.id], ['owner = ?', owner]]);
     if (!stored) throw messageNotFound();
     return stored;
   }
-  const parentId = await takeParent(tx, session, question.parent);
-  return tx.create(ChatMessage, {
+  return {
     id,
     sessionId: session.id,
     owner,
-    parentId,
+    parentId: request.sessionId === null ? null : await takeParent(em, session, question.parent),
     role: 'user',
     content: question.text,
     pieceLengths: '',
@@ -85,13 +101,13 @@ async function takeQuestion(tx: SqlEntityManager, request: TurnRequest, session:
     instanceId: null,
     createdAt: at,
     finishedAt: at,
-  });
+  };
 }
 
-async function takeParent(tx: SqlEntityManager, session: ChatSession, wanted: NewQuestion['parent']): Promise<string | null> {
+async function takeParent(em: SqlEntityManager, session: SessionRow, wanted: NewQuestion['parent']): Promise<string | null> {
   if (wanted === 'none') return null;
-  const where = { sessionId: session.id, owner: session.owner };
-  const parent = await tx.findOne(ChatMessage, wanted === 'newest' ? where : { ...where, id: wanted.id }, { orderBy: { id: 'desc' } });
+  // The newest of those that match.
+  const parent = await readRow(em, ChatMessage, [['session_id = ?', session.id], ['owner = ?', session.owner], ['id = ?', wanted === 'newest' ? undefined : wanted.id]]);
   if (!parent) {
     if (wanted === 'newest') return null;
     throw messageNotFound();
@@ -104,16 +120,13 @@ async function takeParent(tx: SqlEntityManager, session: ChatSession, wanted: Ne
   return parent.id;
 }
 
-function createAnswer(
-  tx: SqlEntityManager,
+function makeAnswer(
   { owner, instanceId, at }: TurnRequest,
-  question: ChatMessage,
+  question: MessageRow,
   answerer: { deploymentId: string; modelId: string | null; parameters: ChatParameters },
-): ChatMessage {
-  const id = newId();
-  tx.create(StateEvent, { kind: chatMessageMachine.name, subjectId: id, fromState: null, toState: 'streaming', reason: null, at });
-  return tx.create(ChatMessage, {
-    id,
+): MessageRow {
+  return {
+    id: newId(),
     sessionId: question.sessionId,
     owner,
     parentId: question.id,
@@ -128,5 +141,5 @@ function createAnswer(
     instanceId,
     createdAt: at,
     finishedAt: null,
-  });
+  };
 }

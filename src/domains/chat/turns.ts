@@ -6,7 +6,7 @@ import { findIdempotentResult, hashRequest, type IdempotencyClaim } from '../../
 import type { Principal } from '../../shared/principal.ts';
 import type { DeploymentView } from '../deployments/types.ts';
 import type { Answerers } from './answerers.ts';
-import type { ChatMessage, ChatSession } from './chat.entity.ts';
+import type { ChatMessage, ChatSession, SessionRow } from './chat.entity.ts';
 import { knownShape, parseMessageText, parseParameters, parseSend } from './chat.input.ts';
 import { deploymentNotFound, messageNotFound, sessionNotFound } from './faults.ts';
 import type { Generations, Reservation } from './generation/generations.ts';
@@ -82,19 +82,22 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
       const answerers = deployments.map(({ id, modelId }) => ({ deploymentId: id, modelId }));
       const turn = await storeTurn(em, { ...plan, owner: principal.owner, answerers, instanceId, at: clock.now() });
       if ('replayOf' in turn) return await this.#replay(turn.replayOf, principal);
-      this.#startAnswers(turn, reservation);
-      return await this.#sent(turn.session, turn.question, turn.answers);
+      const isNew = plan.sessionId === null;
+      this.#startAnswers(turn, isNew, reservation);
+      const count = isNew ? 1 + turn.answers.length : await this.#countOf(turn.session);
+      return sentOf(turn, count);
     } finally {
       reservation.release();
     }
   }
 
-  #startAnswers({ session, question, answers }: StoredTurn, reservation: Reservation): void {
+  #startAnswers({ session, question, answers }: StoredTurn, isNew: boolean, reservation: Reservation): void {
     const { events } = this.#deps;
     const sessionId = session.id;
     for (const { id: messageId } of [question, ...answers]) events.publish('chat.session_changed', sessionId, { sessionId, messageId });
+    const opening = isNew ? { opening: { systemPrompt: session.systemPrompt, question: question.content } } : {};
     for (const { id: messageId, deploymentId, owner, parameters } of answers) {
-      if (deploymentId !== null) reservation.start({ messageId, sessionId, owner, questionId: question.id, deploymentId, parameters });
+      if (deploymentId !== null) reservation.start({ messageId, sessionId, owner, questionId: question.id, deploymentId, parameters, ...opening });
     }
   }
 
@@ -103,12 +106,11 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
     const question = await this.#deps.messages.find(questionId, principal.owner);
     const session = question && (await this.#deps.sessions.find(question.sessionId, principal.owner));
     if (!question || !session) throw sessionNotFound();
-    return await this.#sent(session, question, await this.#deps.messages.answersOf(question));
+    return sentOf({ session, question, answers: await this.#deps.messages.answersOf(question) }, await this.#countOf(session));
   }
 
-  async #sent(session: ChatSession, question: ChatMessage, answers: readonly ChatMessage[]): Promise<SentMessage> {
-    const counts = await this.#deps.sessions.messageCounts([session.id]);
-    return { session: toSessionView(session, counts.get(session.id) ?? 0), userMessage: toMessageView(question), answers: answers.map(toMessageView) };
+  async #countOf({ id }: SessionRow): Promise<number> {
+    return (await this.#deps.sessions.messageCounts([id])).get(id) ?? 0;
   }
 
   async #findSession(id: string | undefined, principal: Principal): Promise<ChatSession | null> {
@@ -124,6 +126,10 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
     if (!message) throw messageNotFound();
     return message;
   }
+}
+
+function sentOf({ session, question, answers }: StoredTurn, messageCount: number): SentMessage {
+  return { session: toSessionView(session, messageCount), userMessage: toMessageView(question), answers: answers.map(toMessageView) };
 }
 
 function existing(id: string): string {

@@ -1,10 +1,10 @@
-import type { ChatMessage } from './chat.entity.ts';
+import type { MessageRow } from './chat.entity.ts';
 import type { ChatMessageView, ChatSessionView } from './types.ts';
 
 const untitled = 'New chat';
 const derivedTitleLengthMax = 80;
 
-export function toMessageView(row: ChatMessage): ChatMessageView {
+export function toMessageView(row: MessageRow): ChatMessageView {
   const { id, sessionId, parentId, role, content, deploymentId, modelId, status, parameters, usage, finishReason, error, createdAt, finishedAt } = row;
   return { id, sessionId, parentId, role, content, deploymentId, modelId, status, parameters, usage, finishReason, error, createdAt, finishedAt };
 }

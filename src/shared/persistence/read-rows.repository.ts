@@ -1,6 +1,7 @@
-import { JsonType, type EntityClass, type EntityManager, type EntityProperty, type Platform } from '@mikro-orm/core';
+import type { EntityClass, EntityManager } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import { assertPageLimit, decodeIdCursor, encodeIdCursor, pageOf, type Page, type PageRequest } from '../paging.ts';
+import { shapeOf } from './row-shape.ts';
 
 /** A text with `?` for each of its values. Left out where a value is undefined. */
 export type Condition = readonly [text: string, ...values: unknown[]];
@@ -19,7 +20,6 @@ export type RowPageQuery = {
 };
 
 type RawRow = Record<string, unknown>;
-type Convert = (value: unknown) => unknown;
 type Reader = { table: string; select: string; toRow: (raw: RawRow) => RawRow };
 
 const readers = new WeakMap<EntityClass<object>, Reader>();
@@ -79,28 +79,17 @@ function whereOf(conditions: readonly Condition[]): { text: string; values: unkn
 function readerOf(em: EntityManager, entity: EntityClass<object>): Reader {
   const known = readers.get(entity);
   if (known) return known;
-  const platform = em.getPlatform();
-  const { tableName, props } = em.getMetadata().get(entity);
-  const columns = props
-    .filter((property) => property.lazy !== true)
-    .map((property) => ({ name: property.name, column: property.fieldNames[0] ?? property.name, convert: conversionOf(property, platform) }));
+  const { table, columns: all } = shapeOf(em, entity);
+  const columns = all.filter(({ isLazy }) => !isLazy);
   const toRow = (raw: RawRow): RawRow => {
     const row: RawRow = {};
-    for (const { name, column, convert } of columns) {
-      const value = raw[column] ?? null;
-      row[name] = value === null || convert === null ? value : convert(value);
+    for (const { name, key, toProperty } of columns) {
+      const value = raw[key] ?? null;
+      row[name] = value === null || toProperty === null ? value : toProperty(value);
     }
     return row;
   };
-  const table = platform.quoteIdentifier(tableName);
-  const reader = { table, select: columns.map(({ column }) => `${table}.${platform.quoteIdentifier(column)}`).join(', '), toRow };
+  const reader = { table, select: columns.map(({ column }) => `${table}.${column}`).join(', '), toRow };
   readers.set(entity, reader);
   return reader;
-}
-
-/** Null where the driver gives the value as it is wanted. */
-function conversionOf({ customType, runtimeType }: EntityProperty, platform: Platform): Convert | null {
-  if (runtimeType === 'Date') return (value) => platform.parseDate(value as string | number);
-  if (!customType || customType instanceof JsonType) return null;
-  return (value): unknown => customType.convertToJSValue(value, platform);
 }

@@ -1,6 +1,9 @@
-import { LockMode, type EntityClass, type EntityManager, type FilterQuery } from '@mikro-orm/core';
+import type { EntityClass } from '@mikro-orm/core';
+import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Machine } from '../state-machine.ts';
-import { StateEvent } from './state-event.entity.ts';
+import { marksOf } from './read-rows.repository.ts';
+import { shapeOf } from './row-shape.ts';
+import { setsOf } from './write-rows.repository.ts';
 
 export type TransitionRequest<State extends string, Row> = {
   machine: Machine<State>;
@@ -15,25 +18,28 @@ export type TransitionRequest<State extends string, Row> = {
 };
 
 /**
- * The one way a row changes state: the row is locked, compared, changed and the event row written in one
- * transaction. Returns the state it left, or null when the row is gone or in a state that does not lead there (the
- * caller reads the row again and decides). Publishing is the caller's, after this returns.
+ * The one way a row changes state: the row is locked, compared, changed and the event row written in one statement,
+ * which is a transaction of its own. Returns the state it left, or null when the row is gone or in a state that does not
+ * lead there (the caller reads the row again and decides). Publishing is the caller's, after this returns.
  */
 export async function transition<State extends string, Row extends { id: string; status: State }>(
-  em: EntityManager,
+  em: SqlEntityManager,
   entity: EntityClass<Row>,
   request: TransitionRequest<State, Row>,
 ): Promise<State | null> {
-  const { machine, id, to, at } = request;
-  const sources = request.from ?? machine.sourcesOf(to);
-  // MikroORM cannot prove that a generic row's `id` fits its filter type.
-  const where = { id } as FilterQuery<Row>;
-  return await em.fork().transactional(async (tx) => {
-    const row = await tx.findOne(entity, where, { lockMode: LockMode.PESSIMISTIC_WRITE });
-    if (!row || !sources.includes(row.status) || !machine.canGo(row.status, to)) return null;
-    const from = row.status;
-    Object.assign(row, request.patch, { status: to });
-    tx.create(StateEvent, { kind: machine.name, subjectId: id, fromState: from, toState: to, reason: request.reason ?? null, at });
-    return from;
-  });
+  const { machine, id, to, at, reason = null } = request;
+  const sources = (request.from ?? machine.sourcesOf(to)).filter((state) => machine.canGo(state, to));
+  if (sources.length === 0) return null;
+  const { table } = shapeOf(em, entity);
+  // The compiler cannot prove that `status` is a property of a generic row.
+  const sets = setsOf(em, entity, { ...request.patch, status: to } as Partial<Row>);
+  // `held` waits for whoever holds the row and then has its newest state, which the statement began too early to see.
+  const [left] = await em.fork().execute<{ was: State }[]>(
+    `with held as (select id, status from ${table} where id = ? for update),
+       changed as (update ${table} as now set ${sets.text} from held where now.id = held.id and held.status in (${marksOf(sources)}) returning held.id, held.status as was),
+       noted as (insert into state_events (kind, subject_id, from_state, to_state, reason, at) select ?, changed.id, changed.was, ?, ?, ?::timestamptz from changed)
+     select was from changed`,
+    [id, ...sets.values, ...sources, machine.name, to, reason, at],
+  );
+  return left?.was ?? null;
 }

@@ -8,7 +8,7 @@ import type { ChatParameters } from '../types.ts';
 import type { AnswerMeter } from './answer-meter.ts';
 import { openCompletion } from './completion-request.ts';
 import { readCompletion, type CompletionEvent } from './completion-stream.ts';
-import type { HistoryRepository, PromptMessage } from './history.repository.ts';
+import { historyOf, type HistoryRepository, type PromptMessage } from './history.repository.ts';
 import type { ChatLimits } from './limits.ts';
 import { linkSignals } from './linked-signal.ts';
 import type { PieceWriter } from './piece-writer.ts';
@@ -22,6 +22,8 @@ export type AnswerJob = {
   questionId: string;
   deploymentId: string;
   parameters: ChatParameters;
+  /** Where the question begins its session: all that there is to tell the engine. */
+  opening?: { systemPrompt: string | null; question: string };
 };
 
 export type EngineDeps = { http: StreamingHttp; history: HistoryRepository; clock: Clock; limits: ChatLimits };
@@ -32,10 +34,10 @@ const shares = [1, 0.6, 0.3] as const;
 
 /** Makes one answer, piece by piece into `sink`; resolves with the reason why it is complete. */
 export async function askEngine(job: AnswerJob, target: InferenceTarget, deps: EngineDeps & AnswerSink, signal: AbortSignal): Promise<'stop' | 'length'> {
-  const { sessionId, questionId, parameters } = job;
+  const { sessionId, questionId, parameters, opening } = job;
   const { contextSize } = target;
   for (const share of shares) {
-    const history = await deps.history.load({ sessionId, questionId, contextSize, maxTokens: parameters.maxTokens, share });
+    const history = opening ? historyOf(opening) : await deps.history.load({ sessionId, questionId, contextSize, maxTokens: parameters.maxTokens, share });
     if (!history) throw messageNotFound();
     deps.meter.leftOut(history.leftOut);
     try {

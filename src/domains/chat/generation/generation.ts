@@ -25,6 +25,8 @@ export type GenerationDeps = EngineDeps & {
 export class Generation {
   readonly messageId: string;
   readonly sessionId: string;
+  readonly deploymentId: string;
+  readonly owner: string;
   /** Resolves when the end is stored, in the stream and published; never rejects. */
   readonly ended: Promise<void>;
   readonly #job: AnswerJob;
@@ -37,6 +39,8 @@ export class Generation {
   constructor(job: AnswerJob, deps: GenerationDeps) {
     this.messageId = job.messageId;
     this.sessionId = job.sessionId;
+    this.deploymentId = job.deploymentId;
+    this.owner = job.owner;
     this.#job = job;
     this.#deps = { ...deps, logger: deps.logger.child({ messageId: job.messageId, deploymentId: job.deploymentId }) };
     this.#writer = new PieceWriter({ messageId: job.messageId, tokenStream: deps.tokenStream, clock: deps.clock, bytesMax: deps.limits.answerBytesMax });

@@ -8,6 +8,8 @@ import { Generation, type GenerationDeps } from './generation.ts';
 export type RunningAnswer = {
   readonly messageId: string | null;
   readonly sessionId: string | null;
+  readonly deploymentId: string;
+  readonly owner: string;
   /** Resolves when nothing of it is left to do; never rejects. */
   readonly ended: Promise<void>;
   abort(why: StopCause): void;

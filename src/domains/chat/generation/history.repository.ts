@@ -1,5 +1,6 @@
 import type { SqlEntityManager } from '@mikro-orm/sql';
-import { ChatMessage, ChatSession } from '../chat.entity.ts';
+import { marksOf, readRow } from '../../../shared/persistence/read-rows.repository.ts';
+import { ChatSession } from '../chat.entity.ts';
 import { chooseWindow, type BranchEntry } from './context-window.ts';
 
 /** A turn in OpenAI's shape. */
@@ -36,13 +37,12 @@ export class HistoryRepository {
   /** Null when the session or the question is gone. */
   async load({ sessionId, questionId, contextSize, maxTokens, share }: HistoryRequest): Promise<History | null> {
     const em = this.#em.fork();
-    const session = await em.findOne(ChatSession, { id: sessionId });
-    const entries = await this.#branch(em, sessionId, questionId);
+    const [session, entries] = await Promise.all([readRow(em, ChatSession, [['id = ?', sessionId]]), this.#branch(em, sessionId, questionId)]);
     if (!session || entries.length === 0) return null;
     const systemPrompt = session.systemPrompt ?? '';
     const systemPromptBytes = Buffer.byteLength(systemPrompt);
     const ids = chooseWindow({ entries, systemPromptBytes, contextSize, maxTokens, share, bytesMax: promptBytesMax });
-    const rows = await em.find(ChatMessage, { id: { $in: ids } });
+    const rows = await em.execute<(PromptMessage & { id: string })[]>(`select id, role, content from chat_messages where id in (${marksOf(ids)})`, ids);
     const byId = new Map(rows.map((row) => [row.id, row]));
     const turns = ids.flatMap((id) => byId.get(id) ?? []);
     return { messages: toPrompt(systemPrompt, turns), leftOut: entries.length - ids.length, canShrink: ids.length > 1 };
@@ -61,6 +61,11 @@ export class HistoryRepository {
       [questionId, sessionId, sessionId, branchLengthMax],
     );
   }
+}
+
+/** Of a session's first message, which has nothing before it. */
+export function historyOf({ systemPrompt, question }: { systemPrompt: string | null; question: string }): History {
+  return { messages: toPrompt(systemPrompt ?? '', [{ role: 'user', content: question }]), leftOut: 0, canShrink: false };
 }
 
 /**

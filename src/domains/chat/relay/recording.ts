@@ -6,7 +6,7 @@ import type { EventBus } from '../../../shared/event-bus.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
 import type { InferenceTarget } from '../../deployments/types.ts';
-import type { ChatMessage } from '../chat.entity.ts';
+import type { MessageRow } from '../chat.entity.ts';
 import { AnswerKeeper, endingOf, type Ending } from '../generation/answer-keeper.ts';
 import { AnswerMeter } from '../generation/answer-meter.ts';
 import type { ChatLimits } from '../generation/limits.ts';
@@ -37,7 +37,7 @@ export class Recording {
   readonly #saving = new AbortController();
   readonly #saver: Promise<void>;
 
-  private constructor(answer: ChatMessage, deps: RecordingDeps, onLost: () => void) {
+  private constructor(answer: MessageRow, deps: RecordingDeps, onLost: () => void) {
     this.messageId = answer.id;
     this.sessionId = answer.sessionId;
     this.#deps = { ...deps, logger: deps.logger.child({ messageId: answer.id }) };

@@ -83,6 +83,14 @@ class Relay implements RunningAnswer {
     this.#end = () => resolve(undefined);
   }
 
+  get deploymentId(): string {
+    return this.#job.deploymentId;
+  }
+
+  get owner(): string {
+    return this.#job.owner;
+  }
+
   get messageId(): string | null {
     return this.#recording?.messageId ?? null;
   }
