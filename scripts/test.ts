@@ -24,7 +24,8 @@ const scenarios = [
 const longTests = ['integration/downloads/kill-each-step', 'integration/chat/resume-each-piece'];
 const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
 
-const given = process.argv.slice(2);
+/** `--`, as `npm test -- ...` wants it, would make names of files of all that follows. */
+const given = process.argv.slice(2).filter((argument) => argument !== '--');
 const selected = given.filter((argument) => projects.includes(argument));
 const rest = given.filter((argument) => !projects.includes(argument) && !flags.includes(argument));
 const isOnlyScenarios = given.includes('--scenarios');

@@ -17,6 +17,7 @@ import { defaultChatLimits, type ChatLimits } from './generation/limits.ts';
 import { History } from './history.ts';
 import { interruptOrphans } from './orphans.ts';
 import { MessageRepository } from './message.repository.ts';
+import { PartialSaver } from './generation/partial-saver.ts';
 import { Readers } from './generation/readers.ts';
 import { createRelays } from './relay/relay.ts';
 import type { Relays } from './relay/types.ts';
@@ -58,7 +59,8 @@ export function createChat(deps: ChatDeps): ChatModule {
   const messages = new MessageRepository(em);
   const answerers = new Answerers(deployments);
   const readers = new Readers({ events, clock, stopUnreadAfterMs: limits.stopUnreadAfterMs });
-  const generations = new Generations({ readers, http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
+  const saver = new PartialSaver(messages);
+  const generations = new Generations({ readers, saver, http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
   const sessions = new Sessions({ sessions: sessionRows, answerers, generations, events, clock });
   const chat = new ChatService({
     sessions,
@@ -68,7 +70,7 @@ export function createChat(deps: ChatDeps): ChatModule {
     exportSession: createExport({ sessions: sessionRows, messages, clock }),
     importSessions: createImport({ em, deployments, events, clock }),
   });
-  const relays = createRelays({ em, http, messages, tokenStream, events, clock, logger, limits, instanceId: instances.self.id, deployments, generations, sessions: sessionRows });
+  const relays = createRelays({ em, http, messages, saver, tokenStream, events, clock, logger, limits, instanceId: instances.self.id, deployments, generations, sessions: sessionRows });
   const interrupt = async (): Promise<void> => {
     const count = await interruptOrphans({ messages, tokenStream, events, clock, logger, instances });
     if (count > 0) logger.info({ count }, 'answers of a process that is gone were marked interrupted');

@@ -10,6 +10,9 @@ import type { FinishReason, MessageStatus, MessageUsage } from './types.ts';
 
 export type PartialText = { content: string; pieceLengths: string };
 
+/** What a stored text of `hadBytes` bytes of UTF-8 has grown by. */
+export type GrownText = PartialText & { id: string; hadBytes: number };
+
 export type EndedAnswer = {
   status: Exclude<MessageStatus, 'streaming'>;
   /** Missing: what is stored stays. */
@@ -79,6 +82,22 @@ export class MessageRepository {
   async unfinishedOf(sessionId: string, owner: string): Promise<string[]> {
     const rows = await this.#em.fork().find(ChatMessage, { sessionId, owner, status: 'streaming' }, { fields: ['id'] });
     return rows.map((row) => row.id);
+  }
+
+  /**
+   * Adds to the texts of answers that are being generated; the ids of those that it has added to. Left out are those that
+   * have ended, that have another text than was thought, or that somebody else is changing at this moment.
+   */
+  async appendPartials(grown: readonly GrownText[]): Promise<ReadonlySet<string>> {
+    const rows = await this.#em.fork().execute<{ id: string }[]>(
+      `with grown (id, had_bytes, content, piece_lengths) as (values ${grown.map(() => '(?::uuid, ?::integer, ?, ?)').join(', ')}),
+         held as (select id from chat_messages where id in (select id from grown) and status = 'streaming' for update skip locked)
+       update chat_messages as now set content = now.content || grown.content, piece_lengths = now.piece_lengths || grown.piece_lengths
+       from grown join held on held.id = grown.id
+       where now.id = held.id and octet_length(now.content) = grown.had_bytes returning now.id`,
+      grown.flatMap(({ id, hadBytes, content, pieceLengths }) => [id, hadBytes, content, pieceLengths]),
+    );
+    return new Set(rows.map(({ id }) => id));
   }
 
   /** False when the answer is not being generated any more, as far as the database knows. */

@@ -87,7 +87,7 @@ async function takeQuestion(em: SqlEntityManager, request: TurnRequest, session:
     id,
     sessionId: session.id,
     owner,
-    parentId: request.sessionId === null ? null : await takeParent(em, session, question.parent),
+    parentId: await takeParent(em, request, session, question.parent),
     role: 'user',
     content: question.text,
     pieceLengths: '',
@@ -104,8 +104,9 @@ async function takeQuestion(em: SqlEntityManager, request: TurnRequest, session:
   };
 }
 
-async function takeParent(em: SqlEntityManager, session: SessionRow, wanted: NewQuestion['parent']): Promise<string | null> {
-  if (wanted === 'none') return null;
+async function takeParent(em: SqlEntityManager, { sessionId }: TurnRequest, session: SessionRow, wanted: NewQuestion['parent']): Promise<string | null> {
+  // A new session has no message yet.
+  if (wanted === 'none' || (wanted === 'newest' && sessionId === null)) return null;
   // The newest of those that match.
   const parent = await readRow(em, ChatMessage, [['session_id = ?', session.id], ['owner = ?', session.owner], ['id = ?', wanted === 'newest' ? undefined : wanted.id]]);
   if (!parent) {

@@ -4,7 +4,8 @@ import { AppError, isAppError, toStoredError } from '../../../shared/errors.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
-import type { EndedAnswer, MessageRepository } from '../message.repository.ts';
+import type { EndedAnswer, MessageRepository, PartialText } from '../message.repository.ts';
+import type { PartialSaver } from './partial-saver.ts';
 import type { PieceWriter } from './piece-writer.ts';
 
 /** The row that is being filled. */
@@ -23,6 +24,7 @@ export type AnswerKeeperDeps = {
   clock: Clock;
   logger: Logger;
   writer: PieceWriter;
+  saver: PartialSaver;
   partialEveryMs: number;
 };
 
@@ -40,14 +42,17 @@ export class AnswerKeeper {
 
   /** Stores the text so far again and again until the signal aborts; `onLost` when the row has been ended by somebody else. */
   async savePartials(onLost: () => void, signal: AbortSignal): Promise<void> {
-    const { clock, partialEveryMs, messages, logger, writer } = this.#deps;
-    let savedLength = 0;
+    const { clock, partialEveryMs, messages, logger, writer, saver } = this.#deps;
+    const id = this.#row.messageId;
+    let saved: SavedText = { content: '', pieceLengths: '', bytes: 0 };
     while (await passed(clock.sleep(partialEveryMs, signal))) {
       const text = writer.written;
-      if (text.content.length === savedLength) continue;
+      if (text.content.length === saved.content.length) continue;
+      const grown = grownBy(saved, text);
       try {
-        const isOurs = await messages.savePartial(this.#row.messageId, text);
-        savedLength = text.content.length;
+        // As a whole where the row is not what we think: a save may have been stored and its answer lost.
+        const isOurs = (await saver.save({ ...grown, id, hadBytes: saved.bytes })) || (await messages.savePartial(id, text));
+        saved = { ...text, bytes: saved.bytes + Buffer.byteLength(grown.content) };
         if (!isOurs) onLost();
       } catch (error) {
         logger.warn({ err: error }, 'the text so far could not be stored; the next save tries again');
@@ -84,6 +89,12 @@ export class AnswerKeeper {
     logger.error({}, 'the end of an answer was not stored; the next start of the service marks it interrupted');
     return toOutcome(answer);
   }
+}
+
+type SavedText = PartialText & { bytes: number };
+
+function grownBy(saved: PartialText, { content, pieceLengths }: PartialText): PartialText {
+  return { content: content.slice(saved.content.length), pieceLengths: pieceLengths.slice(saved.pieceLengths.length) };
 }
 
 /** What a cause means for the answer; `isOurs`: somebody here ended it, and not the engine's supervisor. */

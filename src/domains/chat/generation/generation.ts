@@ -8,6 +8,7 @@ import { AnswerKeeper, endingOf, type Ending } from './answer-keeper.ts';
 import { AnswerMeter } from './answer-meter.ts';
 import { askEngine, type AnswerJob, type EngineDeps } from './ask-engine.ts';
 import { causeOf } from './engine-loss.ts';
+import type { PartialSaver } from './partial-saver.ts';
 import { PieceWriter } from './piece-writer.ts';
 import type { Readers } from './readers.ts';
 import { waitForTarget } from './wait-for-target.ts';
@@ -16,6 +17,7 @@ export type GenerationDeps = EngineDeps & {
   deployments: Pick<Deployments, 'ensureReady'>;
   messages: MessageRepository;
   readers: Readers;
+  saver: PartialSaver;
   tokenStream: TokenStream;
   events: EventBus;
   logger: Logger;

@@ -10,6 +10,7 @@ import type { MessageRow } from '../chat.entity.ts';
 import { AnswerKeeper, endingOf, type Ending } from '../generation/answer-keeper.ts';
 import { AnswerMeter } from '../generation/answer-meter.ts';
 import type { ChatLimits } from '../generation/limits.ts';
+import type { PartialSaver } from '../generation/partial-saver.ts';
 import { PieceWriter } from '../generation/piece-writer.ts';
 import type { MessageRepository } from '../message.repository.ts';
 import { storeTurn } from '../turn.repository.ts';
@@ -18,6 +19,7 @@ import type { RecordRequest } from './types.ts';
 export type RecordingDeps = {
   em: SqlEntityManager;
   messages: MessageRepository;
+  saver: PartialSaver;
   tokenStream: TokenStream;
   events: EventBus;
   clock: Clock;
