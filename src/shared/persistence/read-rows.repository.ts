@@ -1,7 +1,7 @@
 import type { EntityClass, EntityManager } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import { assertPageLimit, decodeIdCursor, encodeIdCursor, pageOf, type Page, type PageRequest } from '../paging.ts';
-import { shapeOf } from './row-shape.ts';
+import { shapeOf } from './row-shape.repository.ts';
 
 /** A text with `?` for each of its values. Left out where a value is undefined. */
 export type Condition = readonly [text: string, ...values: unknown[]];

@@ -2,7 +2,7 @@ import type { EntityClass } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Machine } from '../state-machine.ts';
 import { marksOf } from './read-rows.repository.ts';
-import { shapeOf } from './row-shape.ts';
+import { shapeOf } from './row-shape.repository.ts';
 import { setsOf } from './write-rows.repository.ts';
 
 export type TransitionRequest<State extends string, Row> = {

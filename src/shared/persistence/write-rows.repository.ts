@@ -1,7 +1,7 @@
 import type { EntityClass } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Condition } from './read-rows.repository.ts';
-import { shapeOf, type Column } from './row-shape.ts';
+import { shapeOf, type Column } from './row-shape.repository.ts';
 
 /** SQL with `?` for each of its values. */
 export type Statement = { text: string; values: readonly unknown[] };
