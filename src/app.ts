@@ -245,7 +245,7 @@ function createRuntimes(config: Config, { folder, http, inference, inferenceFetc
   const list = [
     createLlamaCppRuntime({ http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf }),
     createOllamaRuntime({ host: config.sources.ollama.host, http: inference, fetch: inferenceFetch }),
-    createDockerRuntime({ engine: new DockerEngine(config.docker.host, serviceIdOf(folder)), http, images: config.docker.images }),
+    createDockerRuntime({ engine: new DockerEngine(config.docker.host, serviceIdOf(folder)), http, images: config.docker.images, ollama: { streaming: inference, fetch: inferenceFetch } }),
     createRemoteRuntime({ http }),
     ...plugins.runtimes,
   ];

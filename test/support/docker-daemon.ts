@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { chmodSync, closeSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -13,6 +13,8 @@ export type DockerDaemon = {
   client: Docker;
   /** Name of the image; its kind is told by it. */
   image: string;
+  /** Adds an image with another model server, and answers its name. */
+  addImage(server: 'tgi' | 'ollama'): Promise<string>;
   /** Without live-restore its containers end with it. SIGKILL: it has no time to end them. */
   stop(signal?: NodeJS.Signals): Promise<void>;
   start(): Promise<void>;
@@ -56,7 +58,7 @@ export async function startDockerDaemon(options: { liveRestore?: boolean } = {})
     await ended;
   };
   await start();
-  const image = await importServer(client, folder);
+  const image = await importServer(client, folder, servers['llama.cpp']);
   const close = async (): Promise<void> => {
     // What cannot be removed for a mount that an ended daemon has left goes with the folder.
     for (const { Id } of await client.listContainers({ all: true })) await client.getContainer(Id).remove({ force: true }).catch(() => undefined);
@@ -65,7 +67,7 @@ export async function startDockerDaemon(options: { liveRestore?: boolean } = {})
     unmountBelow(folder);
     await rm(folder, { recursive: true, force: true, maxRetries: 10 });
   };
-  return { socket, client, image, stop, start, close };
+  return { socket, client, image, addImage: (server) => importServer(client, folder, servers[server]), stop, start, close };
 }
 
 /** With live-restore a daemon leaves its data folder mounted on itself; one that ends in haste, the root of a container. */
@@ -90,8 +92,16 @@ function createBridge(): string {
   }
 }
 
+type Server = { repository: string; tag: string; program: string; /** Of the program, beside it. */ folders: readonly string[] };
+
+const servers: Readonly<Record<'llama.cpp' | 'tgi' | 'ollama', Server>> = {
+  'llama.cpp': { repository: 'llmm-test/llama.cpp', tag: 'server', program: 'llama-server-double.ts', folders: [] },
+  tgi: { repository: 'llmm-test/text-generation-inference', tag: '3', program: 'tgi-double.ts', folders: [] },
+  ollama: { repository: 'llmm-test/ollama', tag: '1', program: 'ollama-double.ts', folders: ['ollama', 'hub'] },
+};
+
 /** Node and its libraries with the double: no registry is needed, and nothing else is in the image. */
-async function importServer(client: Docker, folder: string): Promise<string> {
+async function importServer(client: Docker, folder: string, { repository, tag, program, folders }: Server): Promise<string> {
   const root = join(folder, 'root');
   const add = (from: string, to: string): void => {
     mkdirSync(dirname(join(root, to)), { recursive: true });
@@ -100,14 +110,18 @@ async function importServer(client: Docker, folder: string): Promise<string> {
   const libraries = execFileSync('ldd', [process.execPath], { encoding: 'utf8' }).matchAll(/(\/\S+) \(0x/g);
   for (const [, library = ''] of libraries) add(library, library);
   add(process.execPath, '/bin/node');
-  add(join(process.cwd(), 'test/support/programs/llama-server-double.ts'), '/app/server.ts');
-  mkdirSync(join(root, 'tmp'));
+  const support = join(process.cwd(), 'test/support');
+  add(join(support, 'programs', program), '/app/programs/server.ts');
+  for (const name of folders) cpSync(join(support, name), join(root, 'app', name), { recursive: true });
+  for (const name of ['tmp', 'var/tmp']) {
+    mkdirSync(join(root, name), { recursive: true });
+    chmodSync(join(root, name), 0o1777);
+  }
   const archive = join(folder, 'root.tar');
   execFileSync('tar', ['-C', root, '-cf', archive, '.']);
   await rm(root, { recursive: true });
-  const stream = await client.importImage(archive, { repo: 'llmm-test/llama.cpp', tag: 'server', changes: ['ENTRYPOINT ["/bin/node","--disable-warning=ExperimentalWarning","/app/server.ts"]'] });
+  const stream = await client.importImage(archive, { repo: repository, tag, changes: ['ENTRYPOINT ["/bin/node","--disable-warning=ExperimentalWarning","/app/programs/server.ts"]'] });
   for await (const _step of stream) continue;
   await rm(archive);
-  return 'llmm-test/llama.cpp:server';
+  return `${repository}:${tag}`;
 }
-

@@ -18,3 +18,19 @@ export function buildSafetensors(sizeBytes: number): Buffer {
   }
   return file;
 }
+
+const bytesOf: Readonly<Record<string, number>> = { F64: 8, F32: 4, I32: 4, BF16: 2, F16: 2, I8: 1 };
+
+/** A well-formed file of these tensors, all zeros. */
+export function safetensorsOf(tensors: Readonly<Record<string, { dtype: string; shape: readonly number[] }>>): Buffer {
+  let end = 0;
+  const header = Object.entries(tensors).map(([name, { dtype, shape }]) => {
+    const start = end;
+    end += shape.reduce((product, length) => product * length, bytesOf[dtype] ?? 0);
+    return [name, { dtype, shape, data_offsets: [start, end] }];
+  });
+  const text = Buffer.from(JSON.stringify(Object.fromEntries(header)));
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([prefix, text, Buffer.alloc(end)]);
+}

@@ -152,8 +152,8 @@ class CatalogService implements Catalog {
 
   async #detail(ref: ModelRef, source: ModelSource, model: SourceModel, signal: AbortSignal): Promise<ModelDetail> {
     const request = { source, ref, model, limitMs: this.#limits.headerMs };
-    const [header, memory] = await Promise.all([this.#headers.read(request, signal), this.#machineMemory()]);
-    return toDetail(model, header, memory);
+    const [headers, memory] = await Promise.all([this.#headers.read(request, signal), this.#machineMemory()]);
+    return toDetail(model, headers, memory);
   }
 
   /** Those of the sources that have the category, or may have it. Throws VALIDATION_FAILED when none of them does. */

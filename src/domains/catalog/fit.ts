@@ -1,6 +1,5 @@
 import { amountsText, defaultContextSize, defaultParallel, usableBytes, verdictOf } from '../../shared/gguf/fit-policy.ts';
-import type { GgufHeader } from '../../shared/gguf/header.ts';
-import { estimateMemory, maxContextThatFits } from '../../shared/gguf/memory.ts';
+import { estimateMemory, maxContextThatFits, type ModelFigures } from '../../shared/gguf/memory.ts';
 import { preferenceRank } from './quantization.ts';
 import type { FitEstimate, FitVerdict, ModelVariant } from './types.ts';
 import type { VariantFiles } from './variants.ts';
@@ -13,17 +12,19 @@ const overheadBytesDefault = 256 * 1024 * 1024;
 export type FitInput = {
   variant: Pick<ModelVariant, 'sizeBytes'>;
   /** Null when it could not be read (yet): then only the weights are counted. */
-  header: GgufHeader | null;
+  header: ModelFigures | null;
+  /** What the weights take once they are loaded, as a share of their files; 1 where it is left out. */
+  loadedShare?: number | undefined;
   contextLength: number | null;
   memory: MachineMemory;
 };
 
-export function estimateFit({ variant, header, contextLength, memory }: FitInput): FitEstimate {
+export function estimateFit({ variant, header, contextLength, memory, loadedShare = 1 }: FitInput): FitEstimate {
   const availableBytes = usableBytes(memory.availableBytes, memory.gpuFreeBytes ?? 0);
   const contextSize = defaultContextSize(header?.contextLength ?? contextLength);
   if (!header) return withoutHeader(variant.sizeBytes, contextSize, availableBytes);
   // The header is of one variant; its tensors' size would be that one's for all.
-  const request = { header: { ...header, tensorBytes: 0 }, fileBytes: variant.sizeBytes, parallel: defaultParallel };
+  const request = { header: { ...header, tensorBytes: 0 }, fileBytes: Math.ceil(variant.sizeBytes * loadedShare), parallel: defaultParallel };
   const { weightsBytes, kvCacheBytes, overheadBytes, totalBytes } = estimateMemory({ ...request, contextSize });
   const longest = maxContextThatFits({ ...request, availableBytes });
   const maxContextSize = longest > 0 ? longest : null;

@@ -1,6 +1,6 @@
-import type { GgufHeader } from '../../shared/gguf/header.ts';
 import { estimateFit, recommendedOf } from './fit.ts';
-import type { MachineMemory } from './fit.ts';
+import type { FitInput, MachineMemory } from './fit.ts';
+import type { ModelHeaders } from './header-reader.ts';
 import { markdownToText } from './model-card.ts';
 import type { SourceModel } from './source.ts';
 import type { ModelDetail, ModelVariant } from './types.ts';
@@ -13,17 +13,14 @@ export function variantFilesOf(model: SourceModel): readonly VariantFiles[] {
 }
 
 /** Puts what the source told, what a header told and what this machine has together. */
-export function toDetail(model: SourceModel, header: GgufHeader | null, memory: MachineMemory): ModelDetail {
+export function toDetail(model: SourceModel, { gguf, safetensors }: ModelHeaders, memory: MachineMemory): ModelDetail {
   const { summary, revision, readmeMarkdown, files, securityStatus } = model;
-  const contextLength = summary.contextLength ?? header?.contextLength ?? null;
-  const candidates = variantFilesOf(model).map((variant) => {
-    const own = variant.format === 'gguf' ? header : null;
-    return { ...variant, fit: estimateFit({ variant, header: own, contextLength, memory }) };
-  });
+  const contextLength = summary.contextLength ?? gguf?.contextLength ?? safetensors?.contextLength ?? null;
+  const candidates = variantFilesOf(model).map((variant) => ({ ...variant, fit: estimateFit({ variant, contextLength, memory, ...figuresOf(variant, { gguf, safetensors }) }) }));
   const recommended = recommendedOf(candidates);
   const variants: ModelVariant[] = candidates.map((candidate) => ({ ...candidate, recommended: candidate === recommended }));
   // A part of a split model counts its own weights only.
-  const counted = header?.splitCount === 1 ? header.parameterCount : null;
+  const counted = gguf?.splitCount === 1 ? gguf.parameterCount : null;
   return {
     ...summary,
     parameters: summary.parameters ?? counted,
@@ -31,9 +28,14 @@ export function toDetail(model: SourceModel, header: GgufHeader | null, memory: 
     revision,
     readmeMarkdown,
     readmeText: readmeMarkdown === null ? null : markdownToText(readmeMarkdown),
-    architecture: model.architecture ?? header?.architecture ?? null,
+    architecture: model.architecture ?? gguf?.architecture ?? safetensors?.architecture ?? null,
     files,
     variants,
     securityStatus,
   };
+}
+
+function figuresOf({ format }: VariantFiles, { gguf, safetensors }: ModelHeaders): Pick<FitInput, 'header' | 'loadedShare'> {
+  if (format === 'safetensors') return { header: safetensors, loadedShare: safetensors?.loadedShare };
+  return { header: format === 'gguf' ? gguf : null };
 }

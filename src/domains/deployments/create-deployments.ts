@@ -13,7 +13,7 @@ import { Elsewhere } from './elsewhere.ts';
 import { createGenerationProbe } from './generation-probe.ts';
 import { FitChecker, type MachineMemory } from './fit.ts';
 import type { GraphicsCard } from './graphics-cards.ts';
-import { ggufFilesOf } from './installed-choice.ts';
+import { modelFilesOf } from './installed-choice.ts';
 import { LogStore } from './logs/log-store.ts';
 import type { LogLimits } from './logs/run-log.ts';
 import type { ModelRuntime, RuntimeStart } from './runtime.ts';
@@ -76,7 +76,7 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
     signal.throwIfAborted();
     const needsModel = runtimes.get(row.runtime)?.capabilities.needsModel === true;
     if (!needsModel) return { modelPath: null, apiKey: await repository.apiKeyOf(row.id) };
-    const files = ggufFilesOf(await planner.modelOf(row));
+    const files = modelFilesOf(await planner.modelOf(row));
     const makeRoom = (missingBytes: number): Promise<boolean> => supervisors.makeRoom(missingBytes, row.id, signal);
     await fit.claim(row.id, files, { config: row.config, override: row.override.includes('fit'), makeRoom });
     return { modelPath: files.path, apiKey: null };

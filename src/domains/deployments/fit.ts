@@ -1,12 +1,9 @@
-import { open } from 'node:fs/promises';
 import { KeyedMutex } from '../../shared/async.ts';
 import { AppError } from '../../shared/errors.ts';
-import type { ReadAt } from '../../shared/gguf/byte-cursor.ts';
-import { GgufError } from '../../shared/gguf/errors.ts';
 import { amountsText, defaultContextSize, defaultParallel, usableBytes, verdictOf } from '../../shared/gguf/fit-policy.ts';
-import { readGgufHeader, type GgufHeader } from '../../shared/gguf/header.ts';
 import { estimateMemory, maxContextThatFits } from '../../shared/gguf/memory.ts';
 import type { ModelFiles } from './installed-choice.ts';
+import { ModelFigureReader } from './model-figures.ts';
 import type { DeploymentConfig, FitReport } from './types.ts';
 
 /** What is free for a model now; null where there is no GPU. */
@@ -14,25 +11,24 @@ export type MachineMemory = () => Promise<{ availableBytes: number; gpuFreeBytes
 
 export type ClaimOptions = { config: DeploymentConfig; override: boolean; makeRoom: (missingBytes: number) => Promise<boolean> };
 
-const headersKept = 64;
-
 /** Whether a model fits in memory, and how much is promised to engines that have not taken theirs yet. */
 export class FitChecker {
   readonly #machineMemory: MachineMemory;
   readonly #promised = new Map<string, number>();
   readonly #claiming = new KeyedMutex();
   readonly #makingRoom = new KeyedMutex();
-  readonly #headers = new Map<string, GgufHeader>();
+  readonly #figures = new ModelFigureReader();
 
   constructor(machineMemory: MachineMemory) {
     this.#machineMemory = machineMemory;
   }
 
-  /** Also checks the header, before any engine sees the file. Throws UNSUPPORTED_MODEL, MODEL_NOT_INSTALLED. */
+  /** Also checks the headers, before any engine sees the file. Throws UNSUPPORTED_MODEL, MODEL_NOT_INSTALLED. */
   async report(files: ModelFiles, config: DeploymentConfig, exceptFor?: string): Promise<FitReport> {
-    const header = await this.#header(files.path);
+    const header = await this.#figures.read(files);
     const contextSize = config.contextSize ?? defaultContextSize(header.contextLength);
-    const request = { header, fileBytes: files.bytes, parallel: config.parallel ?? defaultParallel };
+    // What safetensors take once they are loaded is told by their headers, and may be less than the files.
+    const request = { header, fileBytes: files.parts === null ? files.bytes : 0, parallel: config.parallel ?? defaultParallel };
     const estimate = estimateMemory({ ...request, contextSize });
     const availableBytes = await this.availableBytes(config, exceptFor);
     const maxContext = maxContextThatFits({ ...request, availableBytes });
@@ -80,32 +76,6 @@ export class FitChecker {
     let promised = 0;
     for (const [id, bytes] of this.#promised) if (id !== exceptFor) promised += bytes;
     return usableBytes(availableBytes, gpu, promised);
-  }
-
-  async #header(path: string): Promise<GgufHeader> {
-    const file = await open(path, 'r').catch((cause: unknown) => {
-      throw new AppError('MODEL_NOT_INSTALLED', 'The file of the model cannot be opened; verify or download it again.', { cause });
-    });
-    try {
-      const { size, mtimeMs, ino } = await file.stat();
-      const key = `${path}\0${size}\0${mtimeMs}\0${ino}`;
-      const known = this.#headers.get(key);
-      if (known) return known;
-      const readAt: ReadAt = async (offset, length) => {
-        const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
-        return buffer.subarray(0, bytesRead);
-      };
-      const header = await readGgufHeader({ size, readAt });
-      const oldest = this.#headers.keys().next();
-      if (this.#headers.size >= headersKept && !oldest.done) this.#headers.delete(oldest.value);
-      this.#headers.set(key, header);
-      return header;
-    } catch (error) {
-      if (error instanceof GgufError) throw new AppError('UNSUPPORTED_MODEL', `The model's file cannot be used: ${error.message}`, { cause: error });
-      throw error;
-    } finally {
-      await file.close();
-    }
   }
 }
 

@@ -22,6 +22,8 @@ export type ModelRuntime = {
    * as in the REST contract (`config.context_size`).
    */
   validate(config: DeploymentConfig): readonly { field: string; message: string }[];
+  /** Formats that it loads with this config, where that is fewer than its capabilities say. Pure. */
+  readonly formatsFor?: (config: DeploymentConfig) => readonly string[];
   /**
    * Starts and resolves once the server answers its health check. Rejects with START_FAILED (message for people,
    * why), MODEL_DOES_NOT_FIT, PORT_IN_USE, or the signal's reason; after a rejection nothing is left running.

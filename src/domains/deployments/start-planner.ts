@@ -7,7 +7,7 @@ import { nameFaults, nameFromModel } from './deployment-name.ts';
 import type { DeploymentRepository, DeploymentRow } from './deployment.repository.ts';
 import { doesNotFit, type FitChecker } from './fit.ts';
 import { cardFaults, type GraphicsCard } from './graphics-cards.ts';
-import { chooseInstalled, ggufFilesOf } from './installed-choice.ts';
+import { chooseInstalled, modelFilesOf, type WantedModel } from './installed-choice.ts';
 import { assertPortFree } from './ports.ts';
 import type { ModelRuntime } from './runtime.ts';
 import type { DeploymentConfig, FitReport, FitRequest, StartDeployment } from './types.ts';
@@ -73,7 +73,7 @@ export class StartPlanner {
     const others = (await this.#deps.repository.listOccupying()).filter((row) => row.id !== id);
     await assertPortFree(config.port, others);
     if (!model) return;
-    const report = await this.#deps.fit.report(ggufFilesOf(model), config, id ?? undefined);
+    const report = await this.#deps.fit.report(modelFilesOf(model), config, id ?? undefined);
     if (report.verdict !== 'does_not_fit' || override.includes('fit')) return;
     if (report.neededBytes > report.availableBytes + (await this.#deps.evictableBytes(id))) throw doesNotFit(report);
   }
@@ -81,7 +81,7 @@ export class StartPlanner {
   async fit(request: FitRequest): Promise<FitReport> {
     const config = request.config ?? {};
     const model = await this.#choose(request, config);
-    return await this.#deps.fit.report(ggufFilesOf(model), config);
+    return await this.#deps.fit.report(modelFilesOf(model), config);
   }
 
   /** Throws MODEL_NOT_INSTALLED when it has been removed since. */
@@ -104,16 +104,15 @@ export class StartPlanner {
   }
 
   async #chooseModel(input: StartDeployment, runtime: ModelRuntime, config: DeploymentConfig): Promise<InstalledModelView> {
-    const model = await this.#choose({ ...input, modelId: input.modelId ?? '' }, config);
-    if (runtime.capabilities.formats.includes(model.format.toLowerCase())) return model;
-    throw new AppError('UNSUPPORTED_MODEL', `${runtime.name} cannot run models in the format ${model.format}.`);
+    const formats = runtime.formatsFor?.(config) ?? runtime.capabilities.formats;
+    return await this.#choose({ ...input, modelId: input.modelId ?? '' }, config, { formats, runtimeName: runtime.name });
   }
 
-  async #choose(wanted: FitRequest, config: DeploymentConfig): Promise<InstalledModelView> {
+  async #choose(wanted: FitRequest, config: DeploymentConfig, runnable: Pick<WantedModel, 'formats' | 'runtimeName'> = {}): Promise<InstalledModelView> {
     const modelId = modelIdOf(parseModelRef(wanted.modelId));
     const installed = await this.#deps.installed.findByModel(modelId);
     const availableBytes = await this.#deps.fit.availableBytes(config);
-    return chooseInstalled(installed, { modelId, ...(wanted.variant === undefined ? {} : { variant: wanted.variant }) }, availableBytes);
+    return chooseInstalled(installed, { modelId, ...runnable, ...(wanted.variant === undefined ? {} : { variant: wanted.variant }) }, availableBytes);
   }
 }
 

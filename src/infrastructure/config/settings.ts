@@ -205,7 +205,7 @@ export const settings = {
     schema: list(imageName),
     default: () => null,
     defaultText: "the templates' own",
-    description: 'Images that deployments may run. One whose name does not tell what it is: KIND=image, with llama.cpp or vllm.',
+    description: 'Images that deployments may run. One whose name does not tell what it is: KIND=image, with llama.cpp, vllm, tgi or ollama.',
   }),
   llamaServer: defineSetting<string | null>({
     path: 'deployments.llamaServer',

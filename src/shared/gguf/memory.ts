@@ -1,7 +1,13 @@
 import type { GgufHeader } from './header.ts';
 
+/** What of a model decides the memory that it takes; a GGUF's header has all of it. */
+export type ModelFigures = Pick<GgufHeader, 'tensorBytes' | 'contextLength' | 'embeddingLength' | 'headCount' | 'headCountKvTotal' | 'keyLength' | 'valueLength' | 'vocabularySize'> & {
+  /** Of the server without a model, where that is not llama.cpp's. */
+  processBytes?: number;
+};
+
 export type MemoryRequest = {
-  header: GgufHeader;
+  header: ModelFigures;
   /** Of all files of the model. */
   fileBytes: number;
   /** Tokens of each sequence. */
@@ -19,7 +25,7 @@ export type MemoryEstimate = {
 };
 
 /** Resident size of the engine's process with a model of no size, measured on Linux: 115 to 160 MB. */
-const processBytes = 160_000_000;
+const llamaCppBytes = 160_000_000;
 const cacheElementBytes = 2;
 const floatBytes = 4;
 /** Tokens that are computed at once at most. */
@@ -32,7 +38,7 @@ export function estimateMemory({ header, fileBytes, contextSize, parallel }: Mem
   const weightsBytes = Math.max(header.tensorBytes, fileBytes);
   const tokens = roundUp(contextSize) * parallel;
   const kvCacheBytes = tokens * cacheBytesPerToken(header);
-  const overheadBytes = processBytes + computeBytes(header, tokens);
+  const overheadBytes = (header.processBytes ?? llamaCppBytes) + computeBytes(header, tokens);
   return { weightsBytes, kvCacheBytes, overheadBytes, totalBytes: weightsBytes + kvCacheBytes + overheadBytes };
 }
 
@@ -56,13 +62,13 @@ function roundUp(contextSize: number): number {
   return Math.ceil(contextSize / contextStep) * contextStep;
 }
 
-function cacheBytesPerToken({ headCountKvTotal, headCount, embeddingLength, keyLength, valueLength }: GgufHeader): number {
+function cacheBytesPerToken({ headCountKvTotal, headCount, embeddingLength, keyLength, valueLength }: ModelFigures): number {
   const headLength = headCount === null || headCount === 0 || embeddingLength === null ? 0 : embeddingLength / headCount;
   return (headCountKvTotal ?? 0) * ((keyLength ?? headLength) + (valueLength ?? headLength)) * cacheElementBytes;
 }
 
 /** The largest buffers of one computation: scores of every vocabulary entry, and a few rows as wide as the model. */
-function computeBytes({ vocabularySize, embeddingLength }: GgufHeader, tokens: number): number {
+function computeBytes({ vocabularySize, embeddingLength }: ModelFigures, tokens: number): number {
   const rows = Math.min(batchTokensMax, tokens);
   return rows * ((vocabularySize ?? 0) + 8 * (embeddingLength ?? 0)) * floatBytes;
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from '@jest/globals';
 import { DockerEngine } from '../../../src/domains/deployments/runtimes/docker/docker-engine.ts';
 import { createDockerRuntime } from '../../../src/domains/deployments/runtimes/docker/docker.runtime.ts';
+import { createStreamingHttp } from '../../../src/infrastructure/http/streaming-http.ts';
 import { dockerdMissing, startDockerDaemon } from '../../support/docker-daemon.ts';
 import { plainHttp } from '../../support/plain-http.ts';
 import { buildTinyGguf } from '../../support/tiny-gguf.ts';
@@ -23,7 +24,7 @@ if (missing === null) {
     const engine = new DockerEngine({ kind: 'socket', path: daemon.socket }, 'contract');
     const config = { image: daemon.image, contextSize: 256, memoryLimitBytes: 512 * 1024 * 1024 };
     return {
-      runtime: createDockerRuntime({ engine, http: plainHttp, images: [daemon.image] }),
+      runtime: createDockerRuntime({ engine, http: plainHttp, ollama: { streaming: createStreamingHttp().request, fetch }, images: [daemon.image] }),
       good: { modelPath: good, config, apiKey: null },
       bad: { modelPath: bad, config, apiKey: null },
       refused: {

@@ -7,6 +7,7 @@ import { HealthUnknownError, type RunningModel, type RuntimeStart } from '../../
 import { DockerEngine } from '../../../src/domains/deployments/runtimes/docker/docker-engine.ts';
 import { createDockerRuntime } from '../../../src/domains/deployments/runtimes/docker/docker.runtime.ts';
 import type { DeploymentConfig } from '../../../src/domains/deployments/types.ts';
+import { createStreamingHttp } from '../../../src/infrastructure/http/streaming-http.ts';
 import { dockerdMissing, startDockerDaemon, type DockerDaemon } from '../../support/docker-daemon.ts';
 import { eventually } from '../../support/eventually.ts';
 import { plainHttp } from '../../support/plain-http.ts';
@@ -33,7 +34,7 @@ const memoryLimitBytes = 256 * 1024 * 1024;
   }, 120_000);
 
   const engine = (): DockerEngine => new DockerEngine({ kind: 'socket', path: daemon.socket }, 'service-a');
-  const runtime = (): ReturnType<typeof createDockerRuntime> => createDockerRuntime({ engine: engine(), http: plainHttp, images: [daemon.image, 'llmm-test/llama.cpp:absent'] });
+  const runtime = (): ReturnType<typeof createDockerRuntime> => createDockerRuntime({ engine: engine(), http: plainHttp, ollama: { streaming: createStreamingHttp().request, fetch }, images: [daemon.image, 'llmm-test/llama.cpp:absent'] });
   function request(config: DeploymentConfig = {}): RuntimeStart {
     return {
       deploymentId, name: 'tiny', modelPath, config: { image: daemon.image, contextSize: 256, memoryLimitBytes, cpuLimit: 1, parallel: 2, ...config }, apiKey: null,
@@ -70,7 +71,7 @@ const memoryLimitBytes = 256 * 1024 * 1024;
 
   it("writes what it says into the log of its deployment, and tells its use; also from an image of the operator's own", async () => {
     await daemon.client.getImage(daemon.image).tag({ repo: 'llmm-test/own', tag: '1' });
-    const own = createDockerRuntime({ engine: engine(), http: plainHttp, images: ['llama.cpp=llmm-test/own:1'] });
+    const own = createDockerRuntime({ engine: engine(), http: plainHttp, ollama: { streaming: createStreamingHttp().request, fetch }, images: ['llama.cpp=llmm-test/own:1'] });
     expect(own.validate({ image: 'llmm-test/own:1' })).toEqual([]);
     const model = await own.start(request({ image: 'llmm-test/own:1' }), never);
     await eventually('the line is there', () => logged.some((line) => line.includes('server is listening')));
@@ -79,7 +80,7 @@ const memoryLimitBytes = 256 * 1024 * 1024;
   });
 
   it('that a killed service left is removed when its deployment starts again, and no other', async () => {
-    const foreign = await createDockerRuntime({ engine: new DockerEngine({ kind: 'socket', path: daemon.socket }, 'service-b'), http: plainHttp, images: [daemon.image] }).start(request(), never);
+    const foreign = await createDockerRuntime({ engine: new DockerEngine({ kind: 'socket', path: daemon.socket }, 'service-b'), http: plainHttp, ollama: { streaming: createStreamingHttp().request, fetch }, images: [daemon.image] }).start(request(), never);
     const left = await runtime().start(request(), never);
     const again = await runtime().start(request(), never);
     const now = await containers();
@@ -93,7 +94,7 @@ const memoryLimitBytes = 256 * 1024 * 1024;
     const named = await runtime().start({ ...request(), deploymentId: '0190a000-0000-7000-8000-000000000001' }, never);
     const mine = runtime();
     const own = await mine.start({ ...request(), deploymentId: '0190a000-0000-7000-8000-000000000002' }, never);
-    const other = createDockerRuntime({ engine: new DockerEngine({ kind: 'socket', path: daemon.socket }, 'service-b'), http: plainHttp, images: [daemon.image] });
+    const other = createDockerRuntime({ engine: new DockerEngine({ kind: 'socket', path: daemon.socket }, 'service-b'), http: plainHttp, ollama: { streaming: createStreamingHttp().request, fetch }, images: [daemon.image] });
     expect(await other.endStrays?.(new Set(), never)).toBe(0);
     expect(await mine.endStrays?.(new Set([named.handle.containerId ?? '']), never)).toBe(1);
     expect((await containers()).toSorted()).toEqual([named.handle.containerId, own.handle.containerId].toSorted());

@@ -11,6 +11,7 @@ import { openHttp, openHub, openOllama, tinyGguf } from '../../support/catalog/f
 import type { OpenHub, OpenOllama } from '../../support/catalog/fixtures.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused, unavailable } from '../../support/hub/faults.ts';
+import { safetensorsOf } from '../../support/safetensors.ts';
 import { silentLogger } from '../../support/silent-logger.ts';
 
 const live = (): AbortSignal => new AbortController().signal;
@@ -76,6 +77,23 @@ describe('one model', () => {
     expect(small?.fit?.kvCacheBytes).toBeGreaterThan(0);
     expect(large?.fit?.kvCacheBytes).toBe(small?.fit?.kvCacheBytes);
     expect((large?.fit?.neededBytes ?? 0) - (small?.fit?.neededBytes ?? 0)).toBe(1000);
+  });
+
+  it('estimates a safetensors model from its config and from a few ranges of its first part, whatever the parts weigh', async () => {
+    const part = safetensorsOf({ a: { dtype: 'F32', shape: [1000, 1000] }, b: { dtype: 'BF16', shape: [1000] } });
+    const config = { model_type: 'llama', num_hidden_layers: 4, num_attention_heads: 8, num_key_value_heads: 2, hidden_size: 256, vocab_size: 1000, max_position_embeddings: 2048, torch_dtype: 'float32' };
+    const parts = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
+    hub.hub.addRepo({ id: 'acme/whole', files: [...parts.map((path) => ({ path, content: part })), { path: 'config.json', content: JSON.stringify(config) }] });
+    const { variants, contextLength, architecture } = await open().get('acme/whole', live());
+    expect([contextLength, architecture]).toEqual([2048, 'llama']);
+    const [{ fit, sizeBytes } = { fit: null, sizeBytes: 0 }] = variants;
+    expect(sizeBytes).toBe(2 * part.length);
+    // Servers load wide floats as halves; 4 layers x 2 heads x 32 x 2 x 2 bytes a token, two answers at once.
+    expect(fit).toMatchObject({ verdict: 'fits', contextSize: 2048, kvCacheBytes: 2 * 2048 * 1024, maxContextSize: 2048 });
+    expect((fit?.weightsBytes ?? 0) / part.length).toBeCloseTo(1, 2);
+    const bytes = hub.hub.requests.matching(/cdn|model-00001/).reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+    expect(bytes).toBeLessThan(part.length / 10);
+    expect(hub.hub.requests.matching(/model-00002/)).toEqual([]);
   });
 
   it('says that a model does not fit, and recommends the smallest', async () => {

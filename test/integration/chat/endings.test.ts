@@ -90,6 +90,7 @@ describe('a fault of the engine', () => {
     ['refuses a parameter', { refuse: { status: 400, body: { error: { message: 'top_k is not supported' } } } }, { content: '', error: { code: 'VALIDATION_FAILED' } }],
     ['refuses the key', { refuse: { status: 401, body: { error: { message: 'bad key sk-123' } } } }, { content: '', error: { code: 'RUNTIME_UNAVAILABLE', message: 'The model server refused the key that this deployment uses.' } }],
     ['finds the prompt too long', { refuse: { status: 400, body: { error: { message: 'too long', code: 'context_length_exceeded' } } } }, { content: '', error: { code: 'CONTEXT_EXCEEDED' } }],
+    ['finds the prompt too long, in words of Text Generation Inference', { refuse: { status: 422, body: { error: 'Input validation error: `inputs` must have less than 4096 tokens. Given: 5000', error_type: 'validation' } } }, { content: '', error: { code: 'CONTEXT_EXCEEDED' } }],
     ['finds the prompt too long, in words of llama-server', { refuse: { status: 400, body: { error: { message: 'x', type: 'exceed_context_size_error' } } } }, { content: '', error: { code: 'CONTEXT_EXCEEDED' } }],
   ])('that %s ends the answer as failed with the text so far', async (_, script, expected) => {
     world.server.script(script);

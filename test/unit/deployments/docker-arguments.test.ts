@@ -37,6 +37,7 @@ describe('the kind of an image', () => {
     expect(kindsOf(['llama.cpp=registry.example:5000/team/server:2', 'vllm=team/llama.cpp:1', 'other=team/x'])).toEqual([
       ['registry.example:5000/team/server:2', 'llama.cpp'], ['team/llama.cpp:1', 'vllm'], ['team/x', null],
     ]);
+    expect(kindsOf(['ghcr.io/huggingface/text-generation-inference:3.3', 'team/tgi-cpu:1', 'tgi=team/y', 'ollama/ollama:rocm', 'team/nottgi:1']).map(([, kind]) => kind)).toEqual(['tgi', 'tgi', 'tgi', 'ollama', null]);
   });
 });
 
@@ -51,10 +52,10 @@ describe('a model in a container', () => {
     }
     const seen = (...wanted: string[]): unknown => expect.arrayContaining(wanted.map((name) => ({ source: path.join(folder, 'blobs', `sha256-${name}`), target: `/models/${name}` })));
     const split = await mountModel(path.join(folder, 'names', 'big-00001-of-00002.gguf'));
-    expect(split).toEqual({ files: seen('big-00001-of-00002.gguf', 'big-00002-of-00002.gguf'), fileInside: '/models/big-00001-of-00002.gguf' });
+    expect(split).toEqual({ files: seen('big-00001-of-00002.gguf', 'big-00002-of-00002.gguf'), inside: '/models/big-00001-of-00002.gguf' });
     expect(split.files).toHaveLength(2);
     const single = await mountModel(path.join(folder, 'names', 'one.gguf'));
-    expect([single.fileInside, single.files.length, single.files]).toEqual(['/models/one.gguf', 1, seen('one.gguf')]);
+    expect([single.inside, single.files.length, single.files]).toEqual(['/models/one.gguf', 1, seen('one.gguf')]);
     await rm(folder, { recursive: true });
   });
 });

@@ -7,12 +7,12 @@ const file = (path: string, sizeBytes = 10) => ({ path, sizeBytes, sha256: null,
 describe('the file that an engine is given', () => {
   it('is the first part of a split model, with the bytes of all parts', () => {
     const files = [file('big-00002-of-00003.gguf', 2), file('big-00001-of-00003.gguf', 1), file('big-00003-of-00003.gguf', 3), file('README.md', 99)];
-    expect(ggufFilesOf(installedTiny('/models', { files }))).toEqual({ path: '/models/big-00001-of-00003.gguf', bytes: 6 });
+    expect(ggufFilesOf(installedTiny('/models', { files }))).toEqual({ path: '/models/big-00001-of-00003.gguf', bytes: 6, parts: null });
   });
 
   it('is never the projector of a vision model', () => {
     const files = [file('mmproj-model-f16.gguf', 5), file('sub/model.gguf', 7)];
-    expect(ggufFilesOf(installedTiny('/models', { files }))).toEqual({ path: '/models/sub/model.gguf', bytes: 7 });
+    expect(ggufFilesOf(installedTiny('/models', { files }))).toEqual({ path: '/models/sub/model.gguf', bytes: 7, parts: null });
   });
 
   it('is refused where there is none, or where it would lie outside the folder', () => {

@@ -10,14 +10,15 @@ const faultSchema = z.object({
 
 /** OpenAI's code and llama-server's type for a prompt that does not fit. */
 const contextCodes = ['context_length_exceeded', 'exceed_context_size_error'];
-const contextText = /context (length|size|window)|maximum context/i;
+/** vLLM, Ollama; Text Generation Inference, which answers 422. */
+const contextText = /context (length|size|window)|maximum context|`inputs` (must have less than \d+ tokens|tokens \+ `max_new_tokens`)/i;
 const messageLengthMax = 300;
 
 /** What an engine's refusal means to the person who asked. `status` null: it came within a stream that had begun. */
 export function upstreamFault(status: number | null, body: unknown): AppError {
   const { message, codes } = readFault(body);
   const internal = `status ${status ?? 'stream'}: ${message}`;
-  const exceedsContext = codes.some((code) => contextCodes.includes(code)) || (status === 400 && contextText.test(message));
+  const exceedsContext = codes.some((code) => contextCodes.includes(code)) || ((status === 400 || status === 422) && contextText.test(message));
   if (exceedsContext) return new AppError('CONTEXT_EXCEEDED', 'The conversation is longer than the context of this model.', { internal });
   if (status === 401 || status === 403) return new AppError('RUNTIME_UNAVAILABLE', 'The model server refused the key that this deployment uses.', { internal });
   if (status === 404) return new AppError('RUNTIME_UNAVAILABLE', 'The model server does not know this model or route.', { internal });

@@ -1,3 +1,4 @@
+import { dtypeBits } from '../../../shared/safetensors/dtypes.ts';
 import type { ScanFinding } from '../file-scanner.ts';
 import type { Bytes } from './bounded-file.ts';
 import { findings, quoted, ScanRefusal } from './refusal.ts';
@@ -5,15 +6,6 @@ import { findings, quoted, ScanRefusal } from './refusal.ts';
 /** The format allows 100 MB; the largest header of a published file is below a tenth of this. */
 const headerBytesMax = 32 * 1024 * 1024;
 const dimensionsMax = 32;
-
-const bitsOf: ReadonlyMap<unknown, bigint> = new Map<unknown, bigint>([
-  ...['F64', 'I64', 'U64', 'C64'].map((name) => [name, 64n] as const),
-  ...['F32', 'I32', 'U32'].map((name) => [name, 32n] as const),
-  ...['F16', 'BF16', 'I16', 'U16'].map((name) => [name, 16n] as const),
-  ...['BOOL', 'I8', 'U8', 'F8_E4M3', 'F8_E5M2', 'F8_E8M0', 'F8_E4M3FNUZ', 'F8_E5M2FNUZ'].map((name) => [name, 8n] as const),
-  ...['F6_E2M3', 'F6_E3M2'].map((name) => [name, 6n] as const),
-  ['F4', 4n],
-]);
 
 const refuse = (message: string): ScanRefusal => new ScanRefusal('safetensors.structure', message);
 
@@ -81,7 +73,7 @@ function spanOf(name: string, value: unknown): { start: number; end: number } {
   const label = `The tensor ${quoted(name)}`;
   if (!isObject(value) || Object.keys(value).length !== 3) throw refuse(`${label} is not described as it should be.`);
   const { dtype, shape, data_offsets: offsets } = value;
-  const bits = bitsOf.get(dtype);
+  const bits = dtypeBits.get(dtype);
   if (bits === undefined) throw refuse(`${label} has a type that is not known.`);
   if (!isCounts(shape) || shape.length > dimensionsMax) throw refuse(`${label} has a shape that is none.`);
   if (!isCounts(offsets) || offsets.length !== 2) throw refuse(`${label} has no place.`);

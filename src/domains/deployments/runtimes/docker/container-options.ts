@@ -29,7 +29,7 @@ export function containerOptions(plan: ContainerPlan): ContainerCreateOptions {
     Labels: { ...labels },
     ExposedPorts: { [port]: {} },
     // Reads what the service may read, and no more: root in a container without capabilities is bound by the modes of files, too.
-    ...(process.getuid && process.getgid ? { User: `${process.getuid()}:${process.getgid()}` } : {}),
+    ...userOf(template),
     Tty: false,
     OpenStdin: false,
     HostConfig: hostConfig(plan, port),
@@ -44,7 +44,7 @@ function hostConfig({ start: { config }, template, files, machine }: ContainerPl
     SecurityOpt: ['no-new-privileges'],
     ReadonlyRootfs: true,
     Tmpfs: { '/tmp': `rw,nosuid,nodev,${template.isTmpExecutable ? 'exec' : 'noexec'},size=${temporaryBytes}` },
-    Mounts: files.map(({ source, target }) => ({ Type: 'bind', Source: source, Target: target, ReadOnly: true })),
+    Mounts: [...files.map(({ source, target }) => ({ Type: 'bind' as const, Source: source, Target: target, ReadOnly: true })), ...storeOf(template)],
     PortBindings: { [port]: [{ HostIp: '127.0.0.1', HostPort: config.port ? String(config.port) : '' }] },
     NetworkMode: 'bridge',
     IpcMode: 'private',
@@ -59,6 +59,16 @@ function hostConfig({ start: { config }, template, files, machine }: ContainerPl
     LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '2' } },
     ...(config.gpuDevices ? { DeviceRequests: [gpuRequest(config.gpuDevices)] } : {}),
   };
+}
+
+function userOf({ isRoot }: ImageTemplate): { User?: string } {
+  if (isRoot) return { User: '0:0' };
+  return process.getuid && process.getgid ? { User: `${process.getuid()}:${process.getgid()}` } : {};
+}
+
+/** Without a name it goes when its container is removed. */
+function storeOf({ storeFolder }: ImageTemplate): { Type: 'volume'; Source: string; Target: string }[] {
+  return storeFolder === null ? [] : [{ Type: 'volume', Source: '', Target: storeFolder }];
 }
 
 function gpuRequest(devices: readonly string[]): NonNullable<HostConfig['DeviceRequests']>[number] {

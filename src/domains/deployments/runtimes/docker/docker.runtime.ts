@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import path from 'node:path';
 import { AppError, isAppError, type FieldFault } from '../../../../shared/errors.ts';
 import { defaultContextSize } from '../../../../shared/gguf/fit-policy.ts';
 import { GgufError } from '../../../../shared/gguf/errors.ts';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
 import type { ModelRuntime, RunningModel, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
 import type { DeploymentConfig, EngineInfo, RuntimeInfo } from '../../types.ts';
+import { readConfig } from '../../model-figures.ts';
 import { readModelFile } from '../llama-cpp/model-file.ts';
 import { untilReady } from '../until-ready.ts';
 import { argumentFaults } from '../extra-arguments.ts';
@@ -13,6 +15,7 @@ import { mountModel } from './mounted-model.ts';
 import { WatchedContainer } from './container.ts';
 import { adoptContainer, health, toRunningModel, type ContainerServer } from './running-container.ts';
 import { dockerFault, isAway, type DockerEngine, type DockerMachine } from './docker-engine.ts';
+import { handOver, type OllamaWays } from './ollama-in-container.ts';
 import { allowedImages, imageKinds, type AllowedImages, type ImageTemplate } from './image-templates.ts';
 
 export type DockerRuntimeDeps = {
@@ -20,7 +23,12 @@ export type DockerRuntimeDeps = {
   http: OutgoingHttp;
   /** Images that the operator allows, as `allowedImages` reads them; null = those of the templates. */
   images: readonly string[] | null;
+  /** For images of Ollama. */
+  ollama: OllamaWays;
 };
+
+/** It takes one file a model. */
+const splitGguf = /-\d{5}-of-\d{5}\.gguf$/i;
 
 export const dockerRuntimeId = 'docker';
 
@@ -30,11 +38,11 @@ const unusable: readonly { key: keyof DeploymentConfig; field: string }[] = [
 ];
 
 /** Options of GPU back ends and of thread placement; others of these families load code. */
-const environmentNames = new Set(['GGML_CUDA_ENABLE_UNIFIED_MEMORY', 'GGML_CUDA_FORCE_MMQ', 'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'VLLM_ATTENTION_BACKEND', 'VLLM_LOGGING_LEVEL']);
+const environmentNames = new Set(['GGML_CUDA_ENABLE_UNIFIED_MEMORY', 'GGML_CUDA_FORCE_MMQ', 'GGML_CUDA_NO_PINNED', 'OMP_NUM_THREADS', 'OMP_PROC_BIND', 'OMP_PLACES', 'OLLAMA_FLASH_ATTENTION', 'OLLAMA_KV_CACHE_TYPE', 'VLLM_ATTENTION_BACKEND', 'VLLM_LOGGING_LEVEL']);
 
-/** Runs a GGUF in a container of a Docker Engine, from an image that the operator allows. */
+/** Runs a model in a container of a Docker Engine, from an image that the operator allows. */
 export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
-  const common = { id: dockerRuntimeId, name: 'Docker', needsModel: true, formats: ['gguf'] };
+  const common = { id: dockerRuntimeId, name: 'Docker', needsModel: true, formats: ['gguf', 'safetensors'] };
   const images = allowedImages(deps.images);
   return {
     id: dockerRuntimeId,
@@ -42,7 +50,8 @@ export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
     capabilities: { needsModel: true, formats: common.formats, adminOnly: false, isElsewhere: deps.engine.isElsewhere },
     probe: async (signal): Promise<RuntimeInfo> => ({ ...common, ...(await probe(deps.engine, signal)) }),
     validate: (config) => validate(config, images),
-    start: (request, signal) => start({ ...deps, ...chosenImage(request.config, images) }, request, signal),
+    formatsFor: (config) => formatsFor(config, images),
+    start: (request, signal) => start({ ...deps, ...chosenImage(request.config, images, formatOf(request.modelPath)) }, request, signal),
     adopt: (request, signal) => adoptContainer(deps, request, signal),
     endStrays: (known, signal) => deps.engine.sweepStrays(known, signal),
     awayReason: (signal) => deps.engine.machine(signal).then(() => null, (error: unknown) => {
@@ -74,11 +83,21 @@ async function probe(engine: DockerEngine, signal: AbortSignal): Promise<Pick<Ru
   }
 }
 
-/** The first one where none is named. */
-function chosenImage({ image }: DeploymentConfig, images: AllowedImages): { image: string; template: ImageTemplate | null } {
-  const name = image ?? images.keys().next().value ?? '';
+/** Where none is named, the first one that loads the format. */
+function chosenImage({ image }: DeploymentConfig, images: AllowedImages, format: string | null = null): { image: string; template: ImageTemplate | null } {
+  const suitable = [...images].find(([, template]) => format === null || template?.formats.includes(format));
+  const name = image ?? suitable?.[0] ?? '';
   return { image: name, template: images.get(name) ?? null };
 }
+
+const formatOf = (modelPath: string | null): string | null => (modelPath === null ? null : path.extname(modelPath).slice(1).toLowerCase());
+
+function formatsFor({ image }: DeploymentConfig, images: AllowedImages): readonly string[] {
+  const templates = image === undefined ? [...images.values()] : [images.get(image) ?? null];
+  return [...new Set(templates.flatMap((template) => template?.formats ?? []))];
+}
+
+const refusable = [{ key: 'gpuLayers', field: 'config.gpu_layers' }, { key: 'threads', field: 'config.threads' }] as const;
 
 function validate(config: DeploymentConfig, images: AllowedImages): readonly FieldFault[] {
   const faults = unusable.flatMap(({ key, field }) => (config[key] === undefined ? [] : [{ field, message: 'is for the runtime remote only' }]));
@@ -88,7 +107,13 @@ function validate(config: DeploymentConfig, images: AllowedImages): readonly Fie
   for (const name of Object.keys(config.environment ?? {})) {
     if (!environmentNames.has(name)) faults.push({ field: `config.environment.${name}`, message: `is not one that this runtime takes: ${[...environmentNames].join(', ')}` });
   }
-  return [...faults, ...argumentFaults(config.extraArgs ?? [], template?.extraArguments ?? new Set())];
+  return template === null ? faults : [...faults, ...templateFaults(config, template)];
+}
+
+/** What the one kind of server cannot honour. */
+function templateFaults(config: DeploymentConfig, template: ImageTemplate): FieldFault[] {
+  const refused = refusable.filter(({ key }) => config[key] !== undefined && template.refused.includes(key));
+  return [...refused.map(({ field }) => ({ field, message: `is not for ${template.name}` })), ...argumentFaults(config.extraArgs ?? [], template.extraArguments)];
 }
 
 type Parts = DockerRuntimeDeps & ReturnType<typeof chosenImage>;
@@ -98,6 +123,7 @@ async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): 
   const { engine, image, template } = parts;
   const { modelPath } = request;
   if (modelPath === null || template === null) throw new AppError('START_FAILED', 'There is no model file or no image to start.');
+  assertSuits(request.config, template, modelPath);
   const contextSize = await contextSizeOf(request, modelPath);
   const machine = await engine.machine(signal);
   if (request.config.gpuDevices && !machine.hasGpus) throw new AppError('RUNTIME_UNAVAILABLE', 'The Docker Engine cannot give graphics cards to containers: it has no NVIDIA runtime.');
@@ -112,9 +138,10 @@ async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): 
     await engine.client.getContainer(id).start();
     const port = await publishedPort(engine, id, template);
     watched = new WatchedContainer(engine, id, request.log, 0);
-    const server: ContainerServer = { http: parts.http, baseUrl: `http://127.0.0.1:${port}` };
+    const server: ContainerServer = { http: parts.http, template, baseUrl: `http://127.0.0.1:${port}` };
     await untilServing(server, watched, signal);
-    return toRunningModel({ ...server, engine, watched, handle, secret, contextSize, model: request.name });
+    if (template.protocol === 'ollama') await handOver(server.baseUrl, parts.ollama, { ...request, modelPath, contextSize }, signal);
+    return toRunningModel({ ...server, engine, watched, handle, secret, contextSize, model: request.name, config: request.config, ollama: parts.ollama });
   } catch (error) {
     watched?.letGo();
     await engine.remove(id).catch(() => undefined);
@@ -123,7 +150,19 @@ async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): 
   }
 }
 
+/** Where no image was named, its kind is known only now. Throws UNSUPPORTED_MODEL, START_FAILED. */
+function assertSuits(config: DeploymentConfig, template: ImageTemplate, modelPath: string): void {
+  if (!template.formats.includes(formatOf(modelPath) ?? '')) throw new AppError('UNSUPPORTED_MODEL', `${template.name} cannot run models in this format.`);
+  if (splitGguf.test(modelPath) && template.protocol === 'ollama') throw new AppError('UNSUPPORTED_MODEL', 'Ollama cannot load a model that is split into several files.');
+  const [fault] = templateFaults(config, template);
+  if (fault) throw new AppError('START_FAILED', `${fault.field} ${fault.message}; name an image that takes it.`);
+}
+
 async function contextSizeOf({ config }: RuntimeStart, modelPath: string): Promise<number> {
+  if (formatOf(modelPath) === 'safetensors') {
+    const { contextLength } = await readConfig(path.join(path.dirname(modelPath), 'config.json'));
+    return config.contextSize ?? defaultContextSize(contextLength);
+  }
   // Before any native code sees the file: llama.cpp trusts the sizes that a header gives.
   const { header } = await readModelFile(modelPath).catch((cause: unknown) => {
     throw new AppError('UNSUPPORTED_MODEL', `The model's file cannot be used: ${cause instanceof GgufError ? cause.message : 'it cannot be opened'}`, { cause });
@@ -134,12 +173,12 @@ async function contextSizeOf({ config }: RuntimeStart, modelPath: string): Promi
 type Creation = Parts & { template: ImageTemplate; machine: DockerMachine; contextSize: number; secret: string; modelPath: string };
 
 async function create({ engine, image, template, machine, contextSize, secret, modelPath }: Creation, { config, name, deploymentId, log }: RuntimeStart): Promise<string> {
-  const { files, fileInside } = await mountModel(modelPath);
+  const { files, inside } = await mountModel(modelPath);
   try {
     const swept = await engine.sweep(deploymentId);
     if (swept > 0) log('supervisor', 'warn', 'Removed a container that an earlier start had left.');
     const options = containerOptions({
-      start: { config, name, modelFile: fileInside, secret, contextSize },
+      start: { config, name, modelFile: inside, secret, contextSize },
       template, image, machine, files, labels: engine.labels(deploymentId),
     });
     return await engine.create(options);

@@ -3,7 +3,14 @@ import type { DeploymentConfig } from '../../types.ts';
 import { llamaServerArguments } from '../extra-arguments.ts';
 
 /** What a container is started with, apart from how it is confined. */
-export type ImageStart = { config: DeploymentConfig; name: string; /** Of the model's file in the container. */ modelFile: string; secret: string; contextSize: number };
+export type ImageStart = {
+  config: DeploymentConfig;
+  name: string;
+  /** Of the model in the container: its file, or the folder of a model in safetensors. */
+  modelFile: string;
+  secret: string;
+  contextSize: number;
+};
 
 /** How one kind of model server is run from its image. */
 export type ImageTemplate = {
@@ -12,12 +19,24 @@ export type ImageTemplate = {
   /** Which images it is for, by the repository's name. */
   matches: RegExp;
   images: readonly string[];
+  /** Formats that it loads. */
+  formats: readonly string[];
+  /** Settings that it has no use for. */
+  refused: readonly ('gpuLayers' | 'threads')[];
+  /** Where it answers 200 once it serves. */
+  healthPath: string;
+  /** `ollama`: the model is handed over and asked for by Ollama's own API, which knows no key. */
+  protocol: 'openai' | 'ollama';
   port: number;
   /** Processes and threads together. */
   pidsMax: number;
   sharedMemoryBytes: number;
   /** Programs that compile kernels while they run need to start what they have written. */
   isTmpExecutable: boolean;
+  /** Its programs lie where only root may read. Without capabilities root reads no more than anybody may, and its own. */
+  isRoot: boolean;
+  /** A folder of the image that everybody may write to, for more than fits in memory: a volume that goes with the container. */
+  storeFolder: string | null;
   toArguments: (start: ImageStart) => string[];
   toEnvironment: (start: ImageStart) => Record<string, string>;
   extraArguments: ReadonlySet<string>;
@@ -30,10 +49,16 @@ const llamaCpp: ImageTemplate = {
   name: "llama.cpp's server",
   matches: /llama[._-]?cpp/i,
   images: ['ghcr.io/ggml-org/llama.cpp:server', 'ghcr.io/ggml-org/llama.cpp:server-cuda'],
+  formats: ['gguf'],
+  refused: [],
+  healthPath: '/health',
+  protocol: 'openai',
   port: 8080,
   pidsMax: 512,
   sharedMemoryBytes: 64 * mebibyte,
   isTmpExecutable: false,
+  isRoot: false,
+  storeFolder: null,
   toArguments: ({ config, name, modelFile, contextSize }) => {
     const parallel = config.parallel ?? defaultParallel;
     return [
@@ -54,10 +79,16 @@ const vllm: ImageTemplate = {
   name: 'vLLM',
   matches: /vllm/i,
   images: ['vllm/vllm-openai:latest'],
+  formats: ['safetensors', 'gguf'],
+  refused: ['gpuLayers', 'threads'],
+  healthPath: '/health',
+  protocol: 'openai',
   port: 8000,
   pidsMax: 4096,
   sharedMemoryBytes: 8192 * mebibyte,
   isTmpExecutable: true,
+  isRoot: false,
+  storeFolder: null,
   toArguments: ({ config, name, modelFile, contextSize }) => [
     '--model', modelFile, '--served-model-name', name, '--host', '0.0.0.0', '--port', '8000', '--max-model-len', String(contextSize),
     '--max-num-seqs', String(config.parallel ?? defaultParallel),
@@ -66,7 +97,60 @@ const vllm: ImageTemplate = {
   extraArguments: new Set(['--dtype', '--gpu-memory-utilization', '--tensor-parallel-size', '--pipeline-parallel-size', '--quantization', '--enforce-eager', '--kv-cache-dtype', '--swap-space', '--enable-prefix-caching', '--seed']),
 };
 
-const templates = [llamaCpp, vllm] as const;
+const tgi: ImageTemplate = {
+  id: 'tgi',
+  name: 'Text Generation Inference',
+  matches: /text-generation-inference|(^|[/._-])tgi($|[._-])/i,
+  images: ['ghcr.io/huggingface/text-generation-inference:latest'],
+  formats: ['safetensors'],
+  refused: ['gpuLayers', 'threads'],
+  healthPath: '/health',
+  protocol: 'openai',
+  // The image's own is 80, which not everybody may open.
+  port: 8080,
+  pidsMax: 4096,
+  sharedMemoryBytes: 1024 * mebibyte,
+  isTmpExecutable: true,
+  // Its Python lies in root's home.
+  isRoot: true,
+  storeFolder: null,
+  toArguments: ({ config, modelFile, contextSize }) => [
+    '--model-id', modelFile, '--hostname', '0.0.0.0', '--port', '8080', '--max-total-tokens', String(contextSize), '--max-input-tokens', String(contextSize - 1),
+    '--max-batch-size', String(config.parallel ?? defaultParallel), '--usage-stats', 'off',
+  ],
+  // Its own folder for the Hub's cache cannot be written to.
+  toEnvironment: ({ secret }) => ({ API_KEY: secret, HF_HUB_OFFLINE: '1', HF_HOME: '/tmp/hub', HOME: '/tmp' }),
+  extraArguments: new Set([
+    '--dtype', '--quantize', '--kv-cache-dtype', '--num-shard', '--cuda-memory-fraction', '--max-concurrent-requests', '--max-batch-prefill-tokens', '--max-batch-total-tokens', '--max-waiting-tokens',
+    '--waiting-served-ratio', '--cuda-graphs', '--rope-scaling', '--rope-factor', '--speculate', '--disable-custom-kernels', '--disable-grammar-support',
+  ]),
+};
+
+const ollama: ImageTemplate = {
+  id: 'ollama',
+  name: 'Ollama',
+  matches: /ollama/i,
+  images: ['ollama/ollama:latest'],
+  formats: ['gguf'],
+  refused: [],
+  healthPath: '/api/version',
+  protocol: 'ollama',
+  port: 11_434,
+  pidsMax: 512,
+  sharedMemoryBytes: 64 * mebibyte,
+  isTmpExecutable: false,
+  isRoot: false,
+  storeFolder: '/var/tmp',
+  toArguments: () => ['serve'],
+  toEnvironment: ({ config }) => ({
+    OLLAMA_HOST: '0.0.0.0:11434', OLLAMA_MODELS: '/var/tmp/ollama', HOME: '/tmp', OLLAMA_NUM_PARALLEL: String(config.parallel ?? defaultParallel), OLLAMA_KEEP_ALIVE: '-1',
+  }),
+  extraArguments: new Set(),
+};
+
+const templates: readonly ImageTemplate[] = [llamaCpp, vllm, tgi, ollama];
+
+export const templateById = (id: string): ImageTemplate | undefined => templates.find((template) => template.id === id);
 
 /** Names of the kinds that an operator may give an image. */
 export const imageKinds: readonly string[] = templates.map(({ id }) => id);
@@ -82,7 +166,7 @@ export function allowedImages(entries: readonly string[] | null): AllowedImages 
   return new Map(
     named.map((entry) => {
       const [, kind, image = entry] = kindAndImage.exec(entry) ?? [];
-      const template = kind === undefined ? templateByName(image) : templates.find(({ id }) => id === kind);
+      const template = kind === undefined ? templateByName(image) : templateById(kind);
       return [image, template ?? null];
     }),
   );

@@ -2,44 +2,60 @@ import * as z from 'zod';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
 import { HealthUnknownError, type RunningModel, type RuntimeAdoption, type RuntimeHandle } from '../../runtime.ts';
 import { untilIdle } from '../llama-cpp/llama-server/server-process.ts';
+import type { DeploymentConfig } from '../../types.ts';
 import type { DockerEngine } from './docker-engine.ts';
+import { templateById, type ImageTemplate } from './image-templates.ts';
+import { chatInContainer, loadOptionsOf, modelInContainer, type OllamaWays } from './ollama-in-container.ts';
 import { WatchedContainer } from './container.ts';
 
-export type ContainerServer = { http: OutgoingHttp; baseUrl: string };
-export type Running = ContainerServer & { engine: DockerEngine; watched: WatchedContainer; handle: RuntimeHandle; secret: string; contextSize: number; model: string };
+export type ContainerServer = { http: OutgoingHttp; baseUrl: string; template: ImageTemplate };
+export type Running = ContainerServer & {
+  engine: DockerEngine;
+  watched: WatchedContainer;
+  handle: RuntimeHandle;
+  secret: string;
+  contextSize: number;
+  model: string;
+  config: DeploymentConfig;
+  ollama: OllamaWays;
+};
 
 const healthBytesMax = 4_096;
-const keepsakeSchema = z.object({ baseUrl: z.string(), secret: z.string(), contextSize: z.int(), model: z.string() });
+const keepsakeSchema = z.object({ kind: z.string(), baseUrl: z.string(), secret: z.string(), contextSize: z.int(), model: z.string() });
 
 /** Rejects with a sentence unless the server says that it serves. */
-export async function health({ http, baseUrl }: ContainerServer, signal: AbortSignal): Promise<void> {
-  const answer = await http({ method: 'GET', url: `${baseUrl}/health`, maxBytes: healthBytesMax, allowPrivate: true, overflow: 'truncate' }, signal);
-  if (answer.status !== 200) throw new Error(`/health answered ${answer.status}`);
+export async function health({ http, baseUrl, template: { healthPath } }: ContainerServer, signal: AbortSignal): Promise<void> {
+  const answer = await http({ method: 'GET', url: `${baseUrl}${healthPath}`, maxBytes: healthBytesMax, allowPrivate: true, overflow: 'truncate' }, signal);
+  if (answer.status !== 200) throw new Error(`${healthPath} answered ${answer.status}`);
 }
 
 /** The container that an earlier service process started, by its id and labels; null when it is not there or has ended. */
-export async function adoptContainer({ engine, http }: { engine: DockerEngine; http: OutgoingHttp }, request: RuntimeAdoption, signal: AbortSignal): Promise<RunningModel | null> {
-  const { handle, deploymentId, log, loggedUntil } = request;
+export async function adoptContainer({ engine, http, ollama }: { engine: DockerEngine; http: OutgoingHttp; ollama: OllamaWays }, request: RuntimeAdoption, signal: AbortSignal): Promise<RunningModel | null> {
+  const { handle, deploymentId, config, log, loggedUntil } = request;
   const kept = keepsakeSchema.safeParse(request.keepsake);
   if (handle.containerId === null || !kept.success) return null;
+  const template = templateById(kept.data.kind);
+  if (!template) return null;
   const about = await engine.inspect(handle.containerId);
   if (about === null || !engine.isRunningFor(deploymentId, about)) return null;
-  const server: ContainerServer = { http, baseUrl: kept.data.baseUrl };
+  const server: ContainerServer = { http, template, baseUrl: kept.data.baseUrl };
   await health(server, signal);
   const since = loggedUntil ?? new Date(about.State.StartedAt);
   const watched = new WatchedContainer(engine, handle.containerId, log, since.getTime() / 1000);
-  return toRunningModel({ ...kept.data, ...server, engine, watched, handle });
+  return toRunningModel({ ...kept.data, ...server, engine, watched, handle, config, ollama });
 }
 
-export function toRunningModel({ http, baseUrl, engine, watched, handle, secret, contextSize, model }: Running): RunningModel {
-  const server = { http, baseUrl };
+export function toRunningModel({ http, baseUrl, template, engine, watched, handle, secret, contextSize, model, config, ollama }: Running): RunningModel {
+  const server = { http, baseUrl, template };
+  const isOllama = template.protocol === 'ollama';
   return {
     baseUrl,
-    model,
+    model: isOllama ? modelInContainer : model,
+    ...(isOllama ? { http: chatInContainer(baseUrl, ollama, loadOptionsOf(config, contextSize)) } : {}),
     headers: { authorization: `Bearer ${secret}` },
     contextSize,
     handle,
-    keepsake: { baseUrl, secret, contextSize, model },
+    keepsake: { kind: template.id, baseUrl, secret, contextSize, model },
     exited: watched.exited,
     check: (signal) => check(server, engine, signal),
     use: () => watched.use(),
