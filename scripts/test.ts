@@ -12,7 +12,7 @@ import { findInPath } from '../src/platform/programs.ts';
 const projects = ['unit', 'contract', 'integration', 'e2e'];
 const flags = ['--scenarios', '--all', '--long'];
 const scenarios = [
-  ...['two-processes', 'kill-nine', 'database-outage', 'docker', 'demo', 'generated-input', 'cli-commands', 'cli-run', 'process-life'].map((name) => `e2e/${name}`),
+  ...['two-processes', 'kill-nine', 'database-outage', 'docker', 'demo', 'generated-input', 'cli-commands', 'cli-storage', 'cli-run', 'process-life'].map((name) => `e2e/${name}`),
   'contract/deployments/docker',
   'integration/deployments/recovery',
   'integration/downloads/disk-full',

@@ -1,4 +1,4 @@
-import type { DownloadTaskFieldsFragment } from '../../schema/generated/graphql.ts';
+import type { DownloadTaskFieldsFragment, StorageJobFieldsFragment } from '../../schema/generated/graphql.ts';
 import { toTerminalText } from '../infrastructure/logging/safe-text.ts';
 import { bytes, duration, word } from './format.ts';
 import type { Output } from './output.ts';
@@ -24,6 +24,11 @@ export function progressLine(task: Task, { bar }: { bar: boolean }): string {
   return toTerminalText(parts.join('  ')).replaceAll(/[\t\n]+/g, ' ');
 }
 
+function jobLine({ readBytes, totalBytes, status }: StorageJobFieldsFragment, { bar, progress }: { bar: boolean; progress: number }): string {
+  const read = totalBytes === null ? [`${bytes(readBytes)} read`] : [`${Math.floor(progress * 100)} %`.padStart(5), `${bytes(readBytes)} of ${bytes(totalBytes)} read`];
+  return [...(bar && totalBytes !== null ? [drawnBar(progress)] : []), ...read, ...(status === 'RUNNING' ? [] : [word(status)])].join('  ');
+}
+
 /** Shows a download while it goes on: one line that is drawn over on a terminal, a few lines in a pipe. */
 export class ProgressView {
   readonly #output: Output;
@@ -35,17 +40,27 @@ export class ProgressView {
   }
 
   update(task: Task): void {
+    this.#show(task, (bar) => progressLine(task, { bar }));
+  }
+
+  /** The same for work on stored models. */
+  updateJob(job: StorageJobFieldsFragment): void {
+    const { status, readBytes, totalBytes } = job;
+    const progress = totalBytes === null || totalBytes === 0 ? 0 : readBytes / totalBytes;
+    this.#show({ status, progress }, (bar) => jobLine(job, { bar, progress }));
+  }
+
+  #show({ status, progress }: { status: string; progress: number }, line: (bar: boolean) => string): void {
     if (this.#output.isLive) {
-      const line = progressLine(task, { bar: true });
       // A line that wraps cannot be drawn over.
-      this.#output.draw(`\r\u001B[2K${line.slice(0, Math.max(20, this.#output.width - 1))}`);
+      this.#output.draw(`\r\u001B[2K${line(true).slice(0, Math.max(20, this.#output.width - 1))}`);
       this.#isDrawn = true;
       return;
     }
-    const step = Math.floor(task.progress / plainStep);
-    if (this.#shown?.status === task.status && this.#shown.step === step) return;
-    this.#shown = { status: task.status, step };
-    this.#output.note(progressLine(task, { bar: false }));
+    const step = Math.floor(progress / plainStep);
+    if (this.#shown?.status === status && this.#shown.step === step) return;
+    this.#shown = { status, step };
+    this.#output.note(line(false));
   }
 
   /** Leaves the last line where it stands. */

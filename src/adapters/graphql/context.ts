@@ -2,7 +2,7 @@ import type { Access } from '../../domains/access/types.ts';
 import type { Catalog } from '../../domains/catalog/catalog.ts';
 import type { Chat } from '../../domains/chat/types.ts';
 import type { Deployments } from '../../domains/deployments/types.ts';
-import type { Downloads, InstalledModels } from '../../domains/downloads/types.ts';
+import type { Downloads, InstalledModels, StorageJobs } from '../../domains/downloads/types.ts';
 import type { System } from '../../domains/system/types.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Principal } from '../../shared/principal.ts';
@@ -26,6 +26,7 @@ export type GraphqlServices = {
   catalog: Catalog;
   downloads: Downloads;
   installed: InstalledModels;
+  storageJobs: StorageJobs;
   deployments: Deployments;
   chat: Chat;
   system: System;

@@ -5,6 +5,7 @@ import { isId } from '../../shared/ids.ts';
 export const idKinds = {
   DownloadTask: { code: 'DOWNLOAD_NOT_FOUND', noun: 'download' },
   InstalledModel: { code: 'NOT_FOUND', noun: 'installed model' },
+  StorageJob: { code: 'NOT_FOUND', noun: 'storage job' },
   Deployment: { code: 'DEPLOYMENT_NOT_FOUND', noun: 'deployment' },
   ChatSession: { code: 'CHAT_SESSION_NOT_FOUND', noun: 'chat session' },
   ChatMessage: { code: 'CHAT_MESSAGE_NOT_FOUND', noun: 'chat message' },

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import {
+  AdoptModelsDocument,
   DeleteInstalledModelDocument,
   ImportModelDocument,
   ModelInfoDocument,
@@ -22,6 +23,7 @@ import { collect, isMeant, isVariant, listInstalled, type InstalledModel } from 
 import type { Output } from '../output.ts';
 import type { Task } from '../progress.ts';
 import { accept, type ServiceClient } from '../service-client.ts';
+import { waitForJob } from '../storage-job.ts';
 import { watchDownload } from './downloads.ts';
 
 const sorts = ['RELEVANCE', 'DOWNLOADS', 'LIKES', 'UPDATED', 'CREATED', 'TRENDING', 'NAME', 'SIZE'] as const satisfies readonly ModelSort[];
@@ -138,13 +140,16 @@ export const verify: Handler = async (context, [id = '']) => {
   for (const { installedModelId, modelId, variant, sizeBytes } of await installedOf(client, id, context)) {
     output.note(`reading ${modelId} ${variant ?? ''} (${bytes(sizeBytes)})`);
     const variables = { input: { installedModelId } };
-    const found = isSet(flags, 'repair')
+    const begun = isSet(flags, 'repair')
       ? accept((await client.execute(RepairInstalledModelDocument, variables, signal)).repairInstalledModel)
       : { ...accept((await client.execute(VerifyInstalledModelDocument, variables, signal)).verifyInstalledModel), task: null };
-    verified.push(found.installedModel);
-    showVerified(output, found.installedModel);
-    if (!found.task) continue;
-    tasks.push(await watchDownload(context, { client, task: found.task }));
+    const job = begun.job && (await waitForJob(context, client, begun.job));
+    const installedModel = job?.installedModels[0] ?? begun.installedModel;
+    const task = job ? job.task : begun.task;
+    verified.push(installedModel);
+    showVerified(output, installedModel);
+    if (!task) continue;
+    tasks.push(await watchDownload(context, { client, task }));
     output.note(`repaired ${modelId} ${variant ?? ''}`);
   }
   output.data({ verified: verified.map((model) => toRestJson(model)), tasks: tasks.map((task) => toRestJson(task)) });
@@ -153,7 +158,8 @@ export const verify: Handler = async (context, [id = '']) => {
 };
 
 /** The service reads the path, so it must see the same files as the command. */
-export const importFiles: Handler = async ({ output, signal, flags, cwd, connect }, [given = '']) => {
+export const importFiles: Handler = async (context, [given = '']) => {
+  const { output, signal, flags, cwd, connect } = context;
   const client = await connect();
   const input = {
     path: path.resolve(cwd, given),
@@ -161,8 +167,29 @@ export const importFiles: Handler = async ({ output, signal, flags, cwd, connect
     // The service checks the names; commander has made a list of them.
     override: (listFlag(flags, 'override')?.map((rule) => rule.toUpperCase()) as OverridableRule[] | undefined) ?? null,
   };
-  const { installedModels } = accept((await client.execute(ImportModelDocument, { input }, signal)).importModel);
-  output.data({ imported: installedModels.map((model) => toRestJson(model)) });
-  columns(output, ['MODEL', 'VARIANT', 'SIZE', 'SCAN'], installedModels.map((model) => [model.modelId, text(model.variant), bytes(model.sizeBytes), word(model.verdict)]));
+  const { installedModels, job } = accept((await client.execute(ImportModelDocument, { input }, signal)).importModel);
+  const imported = job ? (await waitForJob(context, client, job)).installedModels : installedModels;
+  output.data({ imported: imported.map((model) => toRestJson(model)) });
+  showTaken(output, imported);
+  return undefined;
+};
+
+function showTaken(output: Output, models: readonly InstalledModel[]): void {
+  columns(output, ['MODEL', 'VARIANT', 'SIZE', 'SCAN'], models.map((model) => [model.modelId, text(model.variant), bytes(model.sizeBytes), word(model.verdict)]));
+}
+
+/** All that other tools have left whole in the shared cache, or the one model, which must be there. */
+export const adopt: Handler = async (context, [id]) => {
+  const { output, signal, connect } = context;
+  const client = await connect();
+  const { installedModels, job } = accept((await client.execute(AdoptModelsDocument, { input: { modelId: id ?? null } }, signal)).adoptModels);
+  const adopted = job ? (await waitForJob(context, client, job)).installedModels : installedModels;
+  if (adopted.length === 0 && id !== undefined) {
+    const isInstalled = (await listInstalled(client, signal)).items.some(({ modelId }) => isMeant(id, modelId));
+    if (!isInstalled) throw new AppError('MODEL_NOT_FOUND', `${id} does not lie whole and sound in the shared Hugging Face cache; the log of the service says what is wrong with it.`);
+  }
+  output.data({ adopted: adopted.map((model) => toRestJson(model)) });
+  if (adopted.length === 0) output.note(id === undefined ? 'There is nothing new in the shared Hugging Face cache.' : `${id} is installed already.`);
+  else showTaken(output, adopted);
   return undefined;
 };

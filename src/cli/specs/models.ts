@@ -68,6 +68,12 @@ export const modelSpecs: readonly CommandSpec[] = [
     load: async () => (await import('../commands/models.ts')).importFiles,
   },
   {
+    usage: 'adopt [model]',
+    description: 'count models that other tools have put into the shared Hugging Face cache as installed: all, or one; each start does so too',
+    examples: ['llm-manager adopt', 'llm-manager adopt HuggingFaceTB/SmolLM2-135M-Instruct-GGUF --json'],
+    load: async () => (await import('../commands/models.ts')).adopt,
+  },
+  {
     usage: 'downloads',
     description: 'the queue, and what was in it',
     options: [['--status <status>', 'only those: queued, running, paused, ...'], ['--limit <number>', 'at most so many (20)']],

@@ -12,6 +12,7 @@ import type { InstalledModelRepository } from './installed-model.repository.ts';
 import type { Sources } from './model-lookup.ts';
 import { isSafeFormat } from './planning/file-formats.ts';
 import { hasAllShards, planDownload, type PlannedFile, type PlannedFrom } from './planning/plan-download.ts';
+import type { ReadCount } from './read-count.ts';
 import type { ScanSuite } from './scan-suite.ts';
 import { type CachedFile, type CachedSnapshot, cachedSnapshots } from './storage/cached-snapshots.ts';
 import type { PartDigests } from './storage/part-digests.ts';
@@ -31,6 +32,8 @@ export type AdoptDeps = {
   hfCacheDir: string;
 };
 
+type AdoptWork = AdoptDeps & { count: ReadCount };
+
 /** The Hub is asked once a snapshot; who has no network learns it soon. */
 const askMs = 10_000;
 
@@ -40,7 +43,7 @@ const askMs = 10_000;
  * into. What is not whole, damaged or refused by a scan stays where it is. `only`: a model's id; null = all of them.
  * Answers the ids of what was entered.
  */
-export async function adoptModels(only: string | null, deps: AdoptDeps, signal: AbortSignal): Promise<string[]> {
+export async function adoptModels(only: string | null, deps: AdoptWork, signal: AbortSignal): Promise<string[]> {
   const unfinished = await deps.repository.listByStatus(downloadMachine.states.filter(isUnfinished));
   // Those are being completed by their own worker.
   const busy = new Set(unfinished.map(({ modelId }) => modelId));
@@ -59,7 +62,7 @@ export async function adoptModels(only: string | null, deps: AdoptDeps, signal: 
   return ids;
 }
 
-async function adoptSnapshot(snapshot: CachedSnapshot, deps: AdoptDeps, signal: AbortSignal): Promise<string[]> {
+async function adoptSnapshot(snapshot: CachedSnapshot, deps: AdoptWork, signal: AbortSignal): Promise<string[]> {
   const modelId = modelIdOf(snapshot.ref);
   const known = (await deps.installed.findByModels([modelId])).filter(({ revision }) => revision === snapshot.revision);
   // Also by a choice of files that has all its weights: two rows for the same files would keep each other's from being deleted.
@@ -113,14 +116,14 @@ async function describeAtHub({ ref, revision }: CachedSnapshot, { sources, catal
 }
 
 /** The files as they are installed then; null when one of them may not be used. */
-async function takeOver(files: readonly PlannedFile[], byPath: ReadonlyMap<string, CachedFile>, { scans, logger }: AdoptDeps, signal: AbortSignal): Promise<InstalledFile[] | null> {
+async function takeOver(files: readonly PlannedFile[], byPath: ReadonlyMap<string, CachedFile>, { scans, logger, count }: AdoptWork, signal: AbortSignal): Promise<InstalledFile[] | null> {
   const taken: InstalledFile[] = [];
   for (const { path, sizeBytes, sha256, gitSha1, sourceStatus } of files) {
     const file = byPath.get(path)?.file;
     // Without a digest to compare it with nobody knows what it is.
     if (file === undefined || (sha256 === null && gitSha1 === null)) continue;
     try {
-      const computed = await hashFile(file, { sizeBytes, sha256, gitSha1 }, signal);
+      const computed = await hashFile(file, { sizeBytes, sha256, gitSha1, count }, signal);
       // A scanner that is away leaves its mark in the report; what is there is not fetched for it again.
       const scan = await scans.report({ path, file, sizeBytes, sourceStatus }, { isSetAside: true }, signal);
       if (scan.verdict === 'BLOCKED') {

@@ -3,6 +3,7 @@ import type { Catalog } from '../catalog/catalog.ts';
 import { parseModelRef } from '../catalog/model-ref.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
+import type { Instances } from '../../shared/instances.ts';
 import type { JobQueue } from '../../shared/job-queue.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { downloadMachine, type DownloadStatus, isUnfinished } from './download.machine.ts';
@@ -11,6 +12,7 @@ import { DownloadsService } from './downloads.service.ts';
 import { FiguresBoard } from './figures-board.ts';
 import type { FileScanner } from './file-scanner.ts';
 import { followFigures, followLimits } from './followers.ts';
+import { sweepImports } from './import-model.ts';
 import { InstalledModelRepository } from './installed-model.repository.ts';
 import { sourceOf, type Sources } from './model-lookup.ts';
 import { ModelStore, type ModelStoreOptions } from './model-store.ts';
@@ -22,6 +24,8 @@ import { RetrySchedule } from './retry-schedule.ts';
 import { ScanSuite } from './scan-suite.ts';
 import { createBuiltInScanners } from './scanners/built-in-scanners.ts';
 import { ScanThread } from './scanners/scan-thread.ts';
+import { ModelJobs } from './storage-jobs.ts';
+import { StorageJobRepository } from './storage-job.repository.ts';
 import { SpeedLimitRepository } from './speed-limit.repository.ts';
 import { DiskBudget, type PromisedFile } from './storage/disk-budget.ts';
 import { createLayout, instanceOf, type ModelLayout } from './storage/model-layout.ts';
@@ -35,7 +39,7 @@ import { defaultTransferSettings, type TransferDeps, type TransferSettings } fro
 import { HostSlots } from './transfer/host-slots.ts';
 import { removePartFiles } from './transfer/sidecar.ts';
 import { TokenBucket } from './transfer/token-bucket.ts';
-import type { DownloadLimits, Downloads, InstalledModels } from './types.ts';
+import type { DownloadLimits, Downloads, InstalledModels, StorageJobs } from './types.ts';
 
 export type DownloadsConfig = {
   /** Tasks at once in this process. */
@@ -50,6 +54,8 @@ export type DownloadsConfig = {
   dataDir: string;
   /** Look at the start for models that other tools have put into the shared cache. */
   adoptAtStart: boolean;
+  /** Long work on stored models is answered by then, done or not; default 10 s. */
+  answerWithinMs?: number;
   /** Left free on every volume; null or left out = 5 % of it or 2 GiB, whichever is less. */
   reserveBytes?: number | null;
   transfer?: Partial<TransferSettings>;
@@ -65,6 +71,7 @@ export type DownloadsDeps = {
   logger: Logger;
   config: DownloadsConfig;
   isModelInUse: (installedModelId: string) => Promise<boolean>;
+  instances: Pick<Instances, 'self' | 'isAlive' | 'onDeath'>;
   /** True when no other process works on this database: what rows say is running then is not. */
   soleWorker?: boolean;
   /** Beside the built-in ones. */
@@ -77,6 +84,7 @@ export type DownloadsDeps = {
 export type DownloadsRoom = {
   downloads: Downloads;
   installed: InstalledModels;
+  storageJobs: StorageJobs;
   /** Takes up what an earlier process has left, and works from then on. Once the job queue has started. */
   start(): Promise<void>;
   /** Ends running transfers where they are; they go on at the next start. Before the job queue stops. */
@@ -84,6 +92,7 @@ export type DownloadsRoom = {
 };
 
 const connectTimeoutMs = 10_000;
+const answerWithinMs = 10_000;
 /** In the hands of a worker, and not waiting. */
 const workingStatuses: readonly DownloadStatus[] = ['running', 'verifying', 'scanning'];
 
@@ -105,26 +114,25 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   const digests = new PartDigests(new PartDigestRepository(em), logger);
   const models = createStore(deps, { repository, installed, budget, scans, digests, layoutOf, bootId: transfer.bootId, getTask: (id) => downloads.get(id) });
   const common = { repository, installed, catalog: deps.catalog, sources: deps.sources, ollama: deps.ollama, budget, board, events, clock, layoutOf, removePartsOf: parts.removeOf };
-  const retries = new RetrySchedule({
-    clock,
-    onDue: (taskId) => bringBack(taskId, repository, jobs),
-    sweep: () => sweep(repository, jobs, clock),
-    onError: (error) => logger.warn({ error }, 'waiting downloads could not be looked at; the next look is soon'),
-  });
+  const retries = createRetries(repository, jobs, clock, logger);
   const limit = new TokenBucket(clock, config.maxBytesPerSecond);
   const storedLimit = new SpeedLimitRepository({ em, clock, configured: config.maxBytesPerSecond });
   const runner = new TaskRunner({ ...common, files, limit, logger, onRetryAt: (taskId, at) => retries.at(taskId, at), onInstalled: (placed) => digests.remember(placed) });
   const limits = () => limitsOf(config, limit);
   const downloads: DownloadsService = new DownloadsService({ ...common, runner, retries, jobs, models, limit, storedLimit, limits });
+  const storageJobs = createModelJobs(deps, models, logger);
   const stopping = new AbortController();
   let adopted = Promise.resolve();
   return {
     downloads,
     installed: models,
+    storageJobs,
     start: async () => {
       followFigures(events, board, stopping.signal, logger);
       await followLimits(events, { limit, storedLimit, runner }, stopping.signal, logger);
       await reconcile({ repository, jobs, retries, clock, soleWorker: deps.soleWorker ?? false });
+      await storageJobs.start();
+      await sweepImports(modelsDir, (id) => deps.instances.isAlive(id));
       digests.forgetAllBut(() => installed.sha256s());
       retries.start();
       if (config.adoptAtStart) adopted = adoptInBackground(models, stopping.signal, logger);
@@ -133,10 +141,15 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
     stop: async () => {
       stopping.abort();
       await retries.stop();
-      await Promise.all([runner.stop(), adopted]);
+      await Promise.all([runner.stop(), adopted, storageJobs.stop()]);
       await Promise.all([transfer.bytes.close(), thread.close(), digests.close()]);
     },
   };
+}
+
+function createModelJobs({ em, instances, clock, config }: DownloadsDeps, models: ModelStore, logger: Logger): ModelJobs {
+  const repository = new StorageJobRepository(em);
+  return new ModelJobs({ repository, work: models.work, getModel: (id) => models.get(id), instances, clock, logger, answerWithinMs: config.answerWithinMs ?? answerWithinMs });
 }
 
 function limitsOf({ parallel, parallelPerSource = null, connectionsPerHost }: DownloadsConfig, { bytesPerSecond }: TokenBucket): DownloadLimits {
@@ -158,7 +171,7 @@ function createStore(deps: DownloadsDeps, parts: StoreParts): ModelStore {
   const { hfCacheDir, modelsDir, dataDir } = config;
   const { repository, installed, budget, scans, digests, layoutOf, bootId, getTask } = parts;
   const logger = deps.logger.child({ room: 'downloads' });
-  const importing = { installed, catalog, scans, budget, clock, logger, dataDir, layout: { hfCacheDir, modelsDir, instance: instanceOf(dataDir) } };
+  const importing = { installed, catalog, scans, budget, clock, logger, dataDir, layout: { hfCacheDir, modelsDir, instance: instanceOf(dataDir) }, instanceId: deps.instances.self.id };
   const hasSource = (modelId: string): boolean => sources.has(parseModelRef(modelId).source);
   const repairing = { repository, digests, budget, jobs, bootId, layoutOf, hasSource };
   const adopting = { repository, installed, sources, catalog, scans, digests, clock, logger, hfCacheDir };
@@ -208,6 +221,15 @@ function createParts(repository: DownloadRepository, layoutOf: LayoutOf) {
     for (const { place } of placesOf(task, own?.files ?? [])) if (!others.has(place.partPath)) await removePartFiles(place.partPath);
   };
   return { promised, removeOf };
+}
+
+function createRetries(repository: DownloadRepository, jobs: JobQueue, clock: Clock, logger: Logger): RetrySchedule {
+  return new RetrySchedule({
+    clock,
+    onDue: (taskId) => bringBack(taskId, repository, jobs),
+    sweep: () => sweep(repository, jobs, clock),
+    onError: (error) => logger.warn({ error }, 'waiting downloads could not be looked at; the next look is soon'),
+  });
 }
 
 async function bringBack(taskId: string, repository: DownloadRepository, jobs: JobQueue): Promise<void> {

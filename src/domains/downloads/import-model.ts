@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { copyFile, link, lstat, mkdir, realpath, rename, rm } from 'node:fs/promises';
+import { copyFile, link, lstat, mkdir, readdir, realpath, rename, rm } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import type { Catalog } from '../catalog/catalog.ts';
 import { modelIdOf, parseModelRef } from '../catalog/model-ref.ts';
@@ -13,6 +13,7 @@ import type { InstalledModelRepository } from './installed-model.repository.ts';
 import { listLocalFiles, type LocalFile } from './local-files.ts';
 import { extensionOf, isSafeFormat } from './planning/file-formats.ts';
 import { type DownloadPlan, hasAllShards, planDownload } from './planning/plan-download.ts';
+import type { ReadCount } from './read-count.ts';
 import type { ScanSuite } from './scan-suite.ts';
 import type { DiskBudget } from './storage/disk-budget.ts';
 import { linkFile } from './storage/model-files.ts';
@@ -31,12 +32,16 @@ export type ImportDeps = {
   layout: Omit<LayoutOptions, 'store'>;
   /** Nothing of the service's own may be taken for a model. */
   dataDir: string;
+  /** Of this process: what others, killed, have left in the middle is told from its own. */
+  instanceId: string;
 };
 
 /** A file that is ours already, under a name that nobody uses yet. */
 type Taken = LocalFile & { quarantined: string; sha256: string };
 
 const nameMax = 80;
+const quarantinePrefix = '.import-';
+const quarantinePattern = /^\.import-([0-9a-f-]{36})-/;
 
 /**
  * Takes files of this machine in as a model: by a hard link where that can be, else by a copy, hashed and looked into
@@ -44,24 +49,35 @@ const nameMax = 80;
  *
  * Throws FORBIDDEN, VALIDATION_FAILED, FILE_NOT_FOUND, UNSAFE_FILE, UNSUPPORTED_MODEL, INSUFFICIENT_STORAGE.
  */
-export async function importModel(input: ImportModel, principal: Principal, deps: ImportDeps, signal: AbortSignal): Promise<string[]> {
+export async function importModel(input: ImportModel, principal: Principal, { count, ...deps }: ImportDeps & { count: ReadCount }, signal: AbortSignal): Promise<string[]> {
   if (!hasRole(principal, 'ADMIN')) throw new AppError('FORBIDDEN', 'Only an administrator may import files of this machine.');
   const path = await checkedPath(input.path, deps.dataDir);
   const files = await listLocalFiles(path);
   const ref = refOf(input.name ?? defaultName(path));
   const plans = plansOf(files, input, deps.catalog);
   const wanted = new Set(plans.flatMap((plan) => plan.files.map((file) => file.path)));
-  const quarantine = join(deps.layout.modelsDir, `.import-${randomUUID()}`);
+  const quarantine = join(deps.layout.modelsDir, `${quarantinePrefix}${deps.instanceId}-${randomUUID()}`);
   await mkdir(quarantine, { recursive: true });
   try {
     const taken: Taken[] = [];
-    for (const file of files) if (wanted.has(file.path)) taken.push(await take(file, quarantine, deps, signal));
+    const used = files.filter(({ path: name }) => wanted.has(name));
+    count.expect(used.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0));
+    for (const file of used) taken.push(await take(file, quarantine, { ...deps, count }, signal));
     const ids: string[] = [];
     for (const plan of plans) ids.push(await install(plan, { ref, taken, input }, deps, signal));
     deps.logger.info({ path, modelId: modelIdOf(ref), override: input.override, by: principal.keyId, installed: ids }, 'a model was imported');
     return ids;
   } finally {
     await rm(quarantine, { recursive: true, force: true });
+  }
+}
+
+/** Removes what imports of killed processes have left, links to or copies of what was to be taken in. */
+export async function sweepImports(modelsDir: string, isAlive: (instanceId: string) => Promise<boolean>): Promise<void> {
+  const names = await readdir(modelsDir).catch(() => []);
+  for (const name of names) {
+    const owner = quarantinePattern.exec(name)?.[1];
+    if (owner !== undefined && !(await isAlive(owner))) await rm(join(modelsDir, name), { recursive: true, force: true });
   }
 }
 
@@ -106,7 +122,7 @@ function plansOf(files: readonly LocalFile[], { override }: ImportModel, catalog
 }
 
 /** Nothing of it can be exchanged from then on: what is hashed and looked into is what gets the name. */
-async function take({ path, file, sizeBytes }: LocalFile, quarantine: string, { budget, layout }: ImportDeps, signal: AbortSignal): Promise<Taken> {
+async function take({ path, file, sizeBytes }: LocalFile, quarantine: string, { budget, layout, count }: ImportDeps & { count: ReadCount }, signal: AbortSignal): Promise<Taken> {
   signal.throwIfAborted();
   const quarantined = join(quarantine, randomUUID());
   try {
@@ -119,7 +135,7 @@ async function take({ path, file, sizeBytes }: LocalFile, quarantine: string, { 
   const status = await lstat(quarantined);
   // Exchanged for something else since it was listed.
   if (!status.isFile() || status.size !== sizeBytes) throw new AppError('UNSAFE_FILE', `${path} changed while it was being imported.`);
-  return { path, file, sizeBytes, quarantined, sha256: await hashFile(quarantined, { sizeBytes, sha256: null, gitSha1: null }, signal) };
+  return { path, file, sizeBytes, quarantined, sha256: await hashFile(quarantined, { sizeBytes, sha256: null, gitSha1: null, count }, signal) };
 }
 
 /** Another disk, a file system without links, or a file of another owner that may not be linked. */

@@ -7,11 +7,13 @@ import { assertPageLimit, type Page, type PageRequest } from '../../shared/pagin
 import { type AdoptDeps, adoptModels } from './adopt-models.ts';
 import { type ImportDeps, importModel } from './import-model.ts';
 import type { InstalledModelRepository, InstalledRow } from './installed-model.repository.ts';
+import { ReadCount } from './read-count.ts';
 import { type RepairDeps, repairModel } from './repair-model.ts';
 import type { ScanSuite } from './scan-suite.ts';
 import type { DiskBudget } from './storage/disk-budget.ts';
 import { areFilesThere, linkedBlobs, removeFiles, removeRefs } from './storage/model-files.ts';
-import type { DownloadTaskView, ImportModel, InstalledModels, InstalledModelView, VolumeView } from './types.ts';
+import type { StorageWork } from './storage-jobs.ts';
+import type { DownloadTaskView, ImportModel, InstalledModels, InstalledModelView, RepairOutcome, VolumeView } from './types.ts';
 import { verifyModel } from './verify-model.ts';
 
 export type ModelStoreOptions = {
@@ -30,6 +32,22 @@ export type ModelStoreOptions = {
 
 /** Models on disk. */
 export class ModelStore implements InstalledModels {
+  /** The long ones, which tell how far they are. */
+  readonly work: StorageWork = {
+    verify: async (id, count, signal) => {
+      await this.#verify(id, count, signal);
+      return await this.get(id);
+    },
+    repair: (id, principal, count, signal) => this.#repair(id, { principal, count }, signal),
+    import: async (input, principal, count, signal) => {
+      const ids = await importModel(input, principal, { ...this.#options.importing, count }, signal);
+      return await Promise.all(ids.map((id) => this.get(id)));
+    },
+    adopt: async (modelId, count, signal) => {
+      const ids = await this.#adopting.run('all', () => adoptModels(modelId, { ...this.#options.adopting, count }, signal));
+      return await Promise.all(ids.map((id) => this.get(id)));
+    },
+  };
   readonly #options: ModelStoreOptions;
   /** Reading one model twice at once would only take twice as long. */
   readonly #verifying = new KeyedMutex();
@@ -80,12 +98,15 @@ export class ModelStore implements InstalledModels {
   }
 
   async verify(id: string, signal: AbortSignal): Promise<InstalledModelView> {
-    await this.#verify(id, signal);
-    return await this.#get(id);
+    return await this.work.verify(id, new ReadCount(), signal);
   }
 
-  async repair(id: string, principal: Principal, signal: AbortSignal): Promise<{ installedModel: InstalledModelView; task: DownloadTaskView | null }> {
-    const row = await this.#verify(id, signal);
+  async repair(id: string, principal: Principal, signal: AbortSignal): Promise<RepairOutcome> {
+    return await this.work.repair(id, principal, new ReadCount(), signal);
+  }
+
+  async #repair(id: string, { principal, count }: { principal: Principal; count: ReadCount }, signal: AbortSignal): Promise<RepairOutcome> {
+    const row = await this.#verify(id, count, signal);
     // Before damaged files lose their names: afterwards they would count as missing.
     const installedModel = await toView(row);
     if (row.verification === 'verified') return { installedModel, task: null };
@@ -94,20 +115,18 @@ export class ModelStore implements InstalledModels {
   }
 
   async import(input: ImportModel, principal: Principal, signal: AbortSignal): Promise<readonly InstalledModelView[]> {
-    const ids = await importModel(input, principal, this.#options.importing, signal);
-    return await Promise.all(ids.map((id) => this.#get(id)));
+    return await this.work.import(input, principal, new ReadCount(), signal);
   }
 
   async adopt(modelId: string | null, signal: AbortSignal): Promise<readonly InstalledModelView[]> {
-    const ids = await this.#adopting.run('all', () => adoptModels(modelId, this.#options.adopting, signal));
-    return await Promise.all(ids.map((id) => this.#get(id)));
+    return await this.work.adopt(modelId, new ReadCount(), signal);
   }
 
-  async #verify(id: string, signal: AbortSignal): Promise<InstalledRow> {
+  async #verify(id: string, count: ReadCount, signal: AbortSignal): Promise<InstalledRow> {
     const { repository, scans, clock } = this.#options;
     const row = await this.#row(id);
     await this.#verifying.run(id, async () => {
-      const { verification, files } = await verifyModel(row, scans, signal);
+      const { verification, files } = await verifyModel(row, { scans, count }, signal);
       await repository.saveVerification(id, { verification, files }, clock.now());
     });
     return await this.#row(id);
@@ -119,7 +138,8 @@ export class ModelStore implements InstalledModels {
     return row;
   }
 
-  async #get(id: string): Promise<InstalledModelView> {
+  /** Throws NOT_FOUND. */
+  async get(id: string): Promise<InstalledModelView> {
     return await toView(await this.#row(id));
   }
 

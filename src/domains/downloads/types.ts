@@ -3,6 +3,7 @@ import type { Page, PageRequest } from '../../shared/paging.ts';
 import type { Principal } from '../../shared/principal.ts';
 import type { ScanReport } from './file-scanner.ts';
 import type { DownloadStatus } from './download.machine.ts';
+import type { StorageJobStatus } from './storage-job.machine.ts';
 
 export const overrideRules = ['unsafe_format', 'scan', 'fit'] as const;
 export type OverrideRule = (typeof overrideRules)[number];
@@ -161,6 +162,41 @@ export type Downloads = {
   watch(taskId: string | null, signal: AbortSignal): AsyncIterable<DownloadEvent>;
 };
 
+export const storageJobKinds = ['verify', 'repair', 'import', 'adopt'] as const;
+export type StorageJobKind = (typeof storageJobKinds)[number];
+
+/** Work on stored models that goes on after its request was answered. */
+export type StorageJobView = {
+  id: string;
+  kind: StorageJobKind;
+  status: StorageJobStatus;
+  readBytes: number;
+  /** Null while it is not known. */
+  totalBytes: number | null;
+  /** What it is about; once it is completed, what came of it. */
+  installedModelIds: readonly string[];
+  /** The download that a repair has made. */
+  taskId: string | null;
+  error: StoredError | null;
+  startedAt: Date;
+  finishedAt: Date | null;
+};
+
+export type RepairOutcome = { installedModel: InstalledModelView; task: DownloadTaskView | null };
+
+/**
+ * The long ones of `InstalledModels`, answered within about ten seconds: with `job` null when they are done by then, else
+ * with what is known so far and the job that goes on. They throw as those do, and OVERLOADED. `ModelJobs` implements it.
+ */
+export type StorageJobs = {
+  verify(id: string, signal: AbortSignal): Promise<{ installedModel: InstalledModelView; job: StorageJobView | null }>;
+  repair(id: string, principal: Principal, signal: AbortSignal): Promise<RepairOutcome & { job: StorageJobView | null }>;
+  import(input: ImportModel, principal: Principal, signal: AbortSignal): Promise<{ installedModels: readonly InstalledModelView[]; job: StorageJobView | null }>;
+  adopt(modelId: string | null, signal: AbortSignal): Promise<{ installedModels: readonly InstalledModelView[]; job: StorageJobView | null }>;
+  /** Also of other processes; ended ones for a week. */
+  find(id: string): Promise<StorageJobView | null>;
+};
+
 /** Models on disk; `ModelStore` implements it. */
 export type InstalledModels = {
   list(page: PageRequest): Promise<Page<InstalledModelView>>;
@@ -180,7 +216,7 @@ export type InstalledModels = {
    * Verifies, and makes a download of what is wrong: only the parts that are. `task` is null when nothing is. Throws
    * NOT_FOUND, UNSUPPORTED_MODEL (an imported one), FORBIDDEN, INSUFFICIENT_STORAGE.
    */
-  repair(id: string, principal: Principal, signal: AbortSignal): Promise<{ installedModel: InstalledModelView; task: DownloadTaskView | null }>;
+  repair(id: string, principal: Principal, signal: AbortSignal): Promise<RepairOutcome>;
   /**
    * One installed model for each variant that is found there. ADMIN only. Throws FORBIDDEN, VALIDATION_FAILED,
    * FILE_NOT_FOUND, UNSAFE_FILE (also what a scan refuses), UNSUPPORTED_MODEL, INSUFFICIENT_STORAGE.

@@ -8,7 +8,8 @@ import { Deployment } from '../../domains/deployments/deployment.entity.ts';
 import { DownloadFile, DownloadTask } from '../../domains/downloads/download-task.entity.ts';
 import { FilePartDigests } from '../../domains/downloads/part-digest.entity.ts';
 import { DownloadSpeedLimit } from '../../domains/downloads/speed-limit.entity.ts';
+import { StorageJob } from '../../domains/downloads/storage-job.entity.ts';
 import { InstalledModel } from '../../domains/downloads/installed-model.entity.ts';
 
 /** Every table of the service; migrations are made from this list. */
-export const entities = [Installation, ServiceInstance, StateEvent, IdempotencyRecord, ApiKey, DownloadTask, DownloadFile, InstalledModel, FilePartDigests, DownloadSpeedLimit, Deployment, ChatSession, ChatMessage];
+export const entities = [Installation, ServiceInstance, StateEvent, IdempotencyRecord, ApiKey, DownloadTask, DownloadFile, InstalledModel, FilePartDigests, DownloadSpeedLimit, StorageJob, Deployment, ChatSession, ChatMessage];

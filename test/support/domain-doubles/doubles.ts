@@ -250,6 +250,7 @@ export function createWorld(): World {
     catalog: catalogOf(world),
     downloads: downloadsOf(world),
     installed: installedOf(world),
+    storageJobs: { verify: unsupported, repair: unsupported, import: unsupported, adopt: async () => ({ installedModels: [], job: null }), find: async () => null },
     deployments: deploymentsOf(world),
     chat: chatOf(world),
     system: systemOf(world),

@@ -17,6 +17,7 @@ import type { Orm } from '../../../src/infrastructure/database/orm.ts';
 import { eventually } from '../eventually.ts';
 import { type Content, seededContent } from '../hub/content.ts';
 import { openTestLive } from '../live.ts';
+import { Society } from '../instances.ts';
 import { silentLogger } from '../silent-logger.ts';
 import { buildTinyGguf } from '../tiny-gguf.ts';
 import { MiB, quickSettings } from './engine.ts';
@@ -90,7 +91,7 @@ export async function openRoom(options: RoomOptions): Promise<TestRoom> {
   };
   // A port that nobody listens on.
   const ollama = createOllamaStore({ host: 'http://127.0.0.1:9', fetch, registryEndpoint: 'https://registry.ollama.ai', hubEndpoint: endpoint });
-  const room = createDownloads({ em: orm.em, ollama, catalog, sources, jobs, events, clock: systemClock, logger, config, isModelInUse: () => Promise.resolve(false), soleWorker: true, ...options.deps });
+  const room = createDownloads({ em: orm.em, ollama, catalog, sources, jobs, events, clock: systemClock, logger, config, isModelInUse: () => Promise.resolve(false), instances: new Society().join(), soleWorker: true, ...options.deps });
   await jobs.start();
   await room.start();
   return {

@@ -38,7 +38,7 @@ export type World = {
   partialFiles(): string[];
 };
 
-export const emptyTables = 'truncate download_tasks, download_files, installed_models, file_part_digests, download_speed_limits, state_events, idempotency_records';
+export const emptyTables = 'truncate download_tasks, download_files, installed_models, file_part_digests, download_speed_limits, storage_jobs, state_events, idempotency_records';
 
 /** One Hub, database and download room for a test file; each test finds them empty and idle. */
 export function useWorld(): World {

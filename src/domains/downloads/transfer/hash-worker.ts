@@ -6,7 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 export type HashJob = {
   path: string;
   algorithms: readonly HashInput[];
-  /** [0] bytes that are there, [1] 1 = there will be no more, [2] counts changes: what the thread waits on. */
+  /** [0] bytes that are there, [1] 1 = there will be no more, [2] counts changes: what the thread waits on, [3] bytes that were read. */
   shared: SharedArrayBuffer;
 };
 
@@ -32,6 +32,7 @@ function digest({ path, algorithms, shared }: HashJob): string[] {
         if (read === 0) throw new Error('the file became shorter');
         for (const hash of hashes) hash.update(buffer.subarray(0, read));
         position += read;
+        Atomics.store(state, 3, BigInt(position));
       }
       if (isLast) return hashes.map((hash) => hash.digest('hex'));
       Atomics.wait(state, 2, changes);

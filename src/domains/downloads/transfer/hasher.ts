@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { abortable } from '../../../shared/async.ts';
+import type { ReadCount } from '../read-count.ts';
 import { MismatchFault } from './faults.ts';
 import type { HashInput, HashJob, HashOutcome } from './hash-worker.ts';
 
@@ -11,6 +12,7 @@ export type Expected = { sizeBytes: number; sha256: string | null; gitSha1: stri
 /** A file up to this size is read again at its end; a thread for it would cost more than it saves. */
 const inlineBytesMax = 8 * 1024 * 1024;
 const readBytes = 1024 * 1024;
+const countEveryMs = 500;
 
 /** Follows a file while it is written and compares it with what the source promised. */
 export type Hasher = {
@@ -21,6 +23,8 @@ export type Hasher = {
    */
   finish(signal: AbortSignal): Promise<string>;
   close(): Promise<void>;
+  /** So many bytes have been read so far. */
+  readonly hashedBytes: number;
 };
 
 function inputsOf(expected: Expected): HashInput[] {
@@ -41,16 +45,26 @@ export function createHasher(path: string, expected: Expected): Hasher {
 }
 
 /** The SHA-256 of a finished file, compared with what was promised. */
-export async function hashFile(path: string, expected: Expected, signal: AbortSignal): Promise<string> {
+export async function hashFile(path: string, { count, ...expected }: Expected & { count?: ReadCount }, signal: AbortSignal): Promise<string> {
   const hasher = createHasher(path, expected);
+  let counted = 0;
+  const tell = (): void => {
+    const { hashedBytes } = hasher;
+    count?.add(hashedBytes - counted);
+    counted = hashedBytes;
+  };
+  const telling = count && setInterval(tell, countEveryMs);
   try {
     return await hasher.finish(signal);
   } finally {
+    clearInterval(telling);
+    tell();
     await hasher.close();
   }
 }
 
 class InlineHasher implements Hasher {
+  hashedBytes = 0;
   readonly #path: string;
   readonly #expected: Expected;
 
@@ -73,6 +87,7 @@ class InlineHasher implements Hasher {
         if (bytesRead === 0) throw new MismatchFault('the file is too short');
         for (const hash of hashes) hash.update(buffer.subarray(0, bytesRead));
         position += bytesRead;
+        this.hashedBytes = position;
       }
     } finally {
       await file.close();
@@ -94,7 +109,7 @@ class WorkerHasher implements Hasher {
   readonly #outcome: Promise<HashOutcome>;
 
   constructor(path: string, expected: Expected) {
-    const shared = new SharedArrayBuffer(3 * BigInt64Array.BYTES_PER_ELEMENT);
+    const shared = new SharedArrayBuffer(4 * BigInt64Array.BYTES_PER_ELEMENT);
     this.#expected = expected;
     this.#state = new BigInt64Array(shared);
     const job: HashJob = { path, algorithms: inputsOf(expected), shared };
@@ -102,6 +117,10 @@ class WorkerHasher implements Hasher {
     this.#outcome = this.#listen();
     // Asked for in `finish`; a transfer that fails first must not leave an unhandled rejection.
     this.#outcome.catch(() => undefined);
+  }
+
+  get hashedBytes(): number {
+    return Number(Atomics.load(this.#state, 3));
   }
 
   advance(prefixBytes: number): void {

@@ -1,15 +1,16 @@
 import { z } from 'zod';
 import { modelIdOf, parseModelRef } from '../../../../domains/catalog/model-ref.ts';
-import type { InstalledModels, InstalledModelView } from '../../../../domains/downloads/types.ts';
+import type { StorageJobs } from '../../../../domains/downloads/types.ts';
 import { builder } from '../../builder.ts';
 import { principalOf } from '../../context.ts';
 import { toUuid } from '../../ids.ts';
-import { payloadOf, resultOf } from '../mutation.ts';
+import { resultOf } from '../mutation.ts';
 import { InsufficientStorageError, InvalidStateError, ModelRefusedError, NotFoundError, outcomeOf, UnavailableError } from '../user-error.ts';
 import { listMax, nameText, textMax } from '../validation.ts';
 import { DownloadTask } from './download-task.ts';
 import { OverridableRule } from './enums.ts';
 import { InstalledModel } from './installed-model.ts';
+import { jobDescription, StorageJob } from './storage-job.ts';
 
 const installedModelId = { required: true, description: 'The installed model: plain UUID or global id.' } as const;
 const VerifyInstalledModelInput = builder.inputType('VerifyInstalledModelInput', { description: 'Which installed model to verify.', fields: (t) => ({ installedModelId: t.id(installedModelId) }) });
@@ -25,18 +26,28 @@ const ImportModelInput = builder.inputType('ImportModelInput', {
   }),
 });
 
-const RepairInstalledModelPayload = builder.objectRef<Awaited<ReturnType<InstalledModels['repair']>>>('RepairInstalledModelPayload').implement({
+const RepairInstalledModelPayload = builder.objectRef<Awaited<ReturnType<StorageJobs['repair']>>>('RepairInstalledModelPayload').implement({
   description: 'What `repairInstalledModel` answers.',
   fields: (t) => ({
     installedModel: t.expose('installedModel', { type: InstalledModel, description: 'As it was found.' }),
-    task: t.expose('task', { type: DownloadTask, nullable: true, description: 'The download of what is wrong; null when nothing is.' }),
+    task: t.expose('task', { type: DownloadTask, nullable: true, description: 'The download of what is wrong; null when nothing is, and while the job goes on.' }),
+    job: t.expose('job', { type: StorageJob, nullable: true, description: jobDescription }),
   }),
 });
 
-const ImportModelPayload = builder.objectRef<{ installedModels: readonly InstalledModelView[] }>('ImportModelPayload').implement({
-  description: 'What `importModel` answers when it is done.',
+const VerifyInstalledModelPayload = builder.objectRef<Awaited<ReturnType<StorageJobs['verify']>>>('VerifyInstalledModelPayload').implement({
+  description: 'What `verifyInstalledModel` answers.',
   fields: (t) => ({
-    installedModels: t.field({ type: [InstalledModel], description: 'One for each variant that was found there.', resolve: ({ installedModels }) => [...installedModels] }),
+    installedModel: t.expose('installedModel', { type: InstalledModel, description: 'As it is now; while the job goes on, as it was when it was last verified.' }),
+    job: t.expose('job', { type: StorageJob, nullable: true, description: jobDescription }),
+  }),
+});
+
+const ImportModelPayload = builder.objectRef<Awaited<ReturnType<StorageJobs['import']>>>('ImportModelPayload').implement({
+  description: 'What `importModel` answers.',
+  fields: (t) => ({
+    installedModels: t.field({ type: [InstalledModel], description: 'One for each variant that was found there; none while the job goes on.', resolve: ({ installedModels }) => [...installedModels] }),
+    job: t.expose('job', { type: StorageJob, nullable: true, description: jobDescription }),
   }),
 });
 
@@ -45,10 +56,11 @@ const AdoptModelsInput = builder.inputType('AdoptModelsInput', {
   fields: (t) => ({ modelId: t.field({ type: 'ModelId', description: 'Only this one; all when left out.' }) }),
 });
 
-const AdoptModelsPayload = builder.objectRef<{ installedModels: readonly InstalledModelView[] }>('AdoptModelsPayload').implement({
-  description: 'What `adoptModels` answers when it is done.',
+const AdoptModelsPayload = builder.objectRef<Awaited<ReturnType<StorageJobs['adopt']>>>('AdoptModelsPayload').implement({
+  description: 'What `adoptModels` answers.',
   fields: (t) => ({
-    installedModels: t.field({ type: [InstalledModel], description: 'What counts as installed since then.', resolve: ({ installedModels }) => [...installedModels] }),
+    installedModels: t.field({ type: [InstalledModel], description: 'What counts as installed since then; none while the job goes on.', resolve: ({ installedModels }) => [...installedModels] }),
+    job: t.expose('job', { type: StorageJob, nullable: true, description: jobDescription }),
   }),
 });
 
@@ -56,23 +68,23 @@ builder.mutationField('adoptModels', (t) =>
   t.field({
     type: AdoptModelsPayload,
     authScopes: { role: 'OPERATOR' },
-    description: 'Looks for models that other tools have put into the shared Hugging Face cache, as each start does. Those that are whole and sound count as installed then. Takes as long as reading them.',
+    description: 'Looks for models that other tools have put into the shared Hugging Face cache, as each start does. Those that are whole and sound count as installed then.',
     args: { input: t.arg({ type: AdoptModelsInput, required: true, description: 'Which ones.' }) },
     errors: resultOf('AdoptModels', [UnavailableError]),
     resolve: (_root, { input }, { services, signal }) =>
-      outcomeOf(async () => ({ installedModels: await services.installed.adopt(input.modelId ? modelIdOf(parseModelRef(input.modelId)) : null, signal) })),
+      outcomeOf(async () => await services.storageJobs.adopt(input.modelId ? modelIdOf(parseModelRef(input.modelId)) : null, signal)),
   }),
 );
 
 builder.mutationField('verifyInstalledModel', (t) =>
   t.field({
-    type: payloadOf('VerifyInstalledModel', 'installedModel', InstalledModel),
+    type: VerifyInstalledModelPayload,
     authScopes: { role: 'OPERATOR' },
-    description: 'Reads all files of a model, compares them with their digests and looks into them again. Takes as long as reading them.',
+    description: 'Reads all files of a model, compares them with their digests and looks into them again.',
     args: { input: t.arg({ type: VerifyInstalledModelInput, required: true, description: 'Which one.' }) },
     errors: resultOf('VerifyInstalledModel', [NotFoundError]),
     resolve: (_root, { input }, { services, signal }) =>
-      outcomeOf(async () => ({ installedModel: await services.installed.verify(toUuid('InstalledModel', input.installedModelId), signal) })),
+      outcomeOf(() => services.storageJobs.verify(toUuid('InstalledModel', input.installedModelId), signal)),
   }),
 );
 
@@ -84,7 +96,7 @@ builder.mutationField('repairInstalledModel', (t) =>
     args: { input: t.arg({ type: RepairInstalledModelInput, required: true, description: 'Which one.' }) },
     errors: resultOf('RepairInstalledModel', [NotFoundError, InvalidStateError, ModelRefusedError, InsufficientStorageError, UnavailableError]),
     resolve: (_root, { input }, context) =>
-      outcomeOf(() => context.services.installed.repair(toUuid('InstalledModel', input.installedModelId), principalOf(context), context.signal)),
+      outcomeOf(() => context.services.storageJobs.repair(toUuid('InstalledModel', input.installedModelId), principalOf(context), context.signal)),
   }),
 );
 
@@ -98,7 +110,7 @@ builder.mutationField('importModel', (t) =>
     resolve: (_root, { input }, context) =>
       outcomeOf(async () => {
         const { path, name, override } = input;
-        return { installedModels: await context.services.installed.import({ path, override: override ?? [], ...(name ? { name } : {}) }, principalOf(context), context.signal) };
+        return await context.services.storageJobs.import({ path, override: override ?? [], ...(name ? { name } : {}) }, principalOf(context), context.signal);
       }),
   }),
 );

@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126115722_initial extends Migration {
+export class Migration20261126154401_initial extends Migration {
 
-  override name = 'Migration20261126115722_initial';
+  override name = 'Migration20261126154401_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
@@ -57,6 +57,11 @@ export class Migration20261126115722_initial extends Migration {
 
     this.addSql(`create table "state_events" ("id" bigserial primary key, "kind" varchar(255) not null, "subject_id" uuid not null, "from_state" varchar(255) null, "to_state" varchar(255) not null, "reason" text null, "at" timestamptz not null);`);
     this.addSql(`create index "state_events_subject_id_id_index" on "state_events" ("subject_id", "id");`);
+
+    this.addSql(`create table "storage_jobs" ("id" uuid not null, "kind" text not null, "status" text not null, "read_bytes" bigint not null, "total_bytes" bigint null, "installed_model_ids" jsonb not null, "task_id" uuid null, "error" jsonb null, "instance_id" varchar(255) not null, "started_at" timestamptz not null, "finished_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`create index "storage_jobs_status_index" on "storage_jobs" ("status");`);
+    this.addSql(`alter table "storage_jobs" add constraint "storage_jobs_kind_check" check ("kind" in ('verify', 'repair', 'import', 'adopt'));`);
+    this.addSql(`alter table "storage_jobs" add constraint "storage_jobs_status_check" check ("status" in ('running', 'completed', 'failed'));`);
   }
 
 }

@@ -1,0 +1,11 @@
+import { defineMachine } from '../../shared/state-machine.ts';
+
+export const storageJobStatuses = ['running', 'completed', 'failed'] as const;
+export type StorageJobStatus = (typeof storageJobStatuses)[number];
+
+/** Begun in the moment in which it is entered; one that was interrupted is asked for again as another one. */
+export const storageJobMachine = defineMachine<StorageJobStatus>('storage_job', {
+  running: ['completed', 'failed'],
+  completed: [],
+  failed: [],
+});
