@@ -38,7 +38,7 @@ function argumentsOf({ config, flags }: OwnServiceOptions): string[] {
 async function whyItEnded(logFile: string): Promise<string> {
   const lines = (await readFile(logFile, 'utf8').catch(() => '')).trimEnd().split('\n');
   const said = lines.findLast((line) => line.startsWith('llm-manager: '));
-  return said === undefined ? `The service ended before it was ready; ${logFile} has more.` : said.slice('llm-manager: '.length);
+  return said === undefined ? `The service ended before it was ready; ${logFile} has more.` : said.replace(/^llm-manager: (?:[A-Z_]+: )?/, '');
 }
 
 function isReadyMessage(message: unknown): boolean {

@@ -1,10 +1,9 @@
 import { createApp, type StartedApp } from '../app.ts';
 import { ConfigError, type Config } from '../infrastructure/config/config.ts';
 import { loadConfig } from '../infrastructure/config/load-config.ts';
-import { keepOutputHarmless, runUntilStopped } from '../infrastructure/lifecycle/process-life.ts';
+import { keepOutputHarmless, runUntilStopped, sayWhyNot } from '../infrastructure/lifecycle/process-life.ts';
 import { StopSignals } from '../infrastructure/lifecycle/signals.ts';
 import { createLogger } from '../infrastructure/logging/pino-logger.ts';
-import { toTerminalText } from '../infrastructure/logging/safe-text.ts';
 import { isSet, type Flags } from './flags.ts';
 import { version } from './version.ts';
 
@@ -20,6 +19,11 @@ function banner({ url, dataDir, adminKeyFile, databaseKind }: StartedApp): strin
     `  admin key   ${adminKeyFile}`,
     '',
   ].join('\n');
+}
+
+/** The same for programs, as one line among those of the log. */
+function readyLine({ url, dataDir, adminKeyFile, databaseKind }: StartedApp): string {
+  return `${JSON.stringify({ type: 'ready', url, pid: process.pid, version, data_dir: dataDir, admin_key_file: adminKeyFile, database: databaseKind })}\n`;
 }
 
 /** The command that started this service is its reason: without it, it is told to end like by anybody. */
@@ -38,16 +42,18 @@ export async function serve(flags: Flags, signals: StopSignals | null): Promise<
     config = loadConfig({ flags, env: process.env, cwd: process.cwd() });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    for (const fault of error.faults) process.stderr.write(`llm-manager: ${toTerminalText(fault)}\n`);
+    sayWhyNot(error);
     return error.exitCode;
   }
-  const logger = createLogger({ level: config.log.level, pretty: process.stdout.isTTY, destination: process.stdout });
+  const isJson = isSet(flags, 'json');
+  const logger = createLogger({ level: config.log.level, pretty: process.stdout.isTTY && !isJson, destination: process.stdout });
   const isOwned = isSet(flags, 'endsWithParent');
   const life = runUntilStopped(createApp({ config, logger, version }), {
     logger,
     signals: signals ?? new StopSignals(),
     onStarted: (started) => {
-      process.stdout.write(banner(started));
+      if (isJson) process.stdout.write(readyLine(started));
+      (isJson ? process.stderr : process.stdout).write(banner(started));
       if (isOwned && process.connected) process.send?.({ type: 'ready', url: started.url });
     },
   });

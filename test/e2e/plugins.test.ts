@@ -142,7 +142,7 @@ describe('plug-ins that cannot be used', () => {
     const lines = output().split('\n').filter((line) => line.startsWith('llm-manager: '));
     expect(code).toBe(2);
     expect(lines).toHaveLength(bad.length);
-    for (const [at, [name, why]] of bad.entries()) expect(lines[at]).toMatch(new RegExp(`^llm-manager: LLM_MANAGER_PLUGINS: .*${name.replace(/^\.\//, '').replaceAll('.', '\\.')}: .*${why.replaceAll('.', '\\.')}`));
+    for (const [at, [name, why]] of bad.entries()) expect(lines[at]).toMatch(new RegExp(`^llm-manager: VALIDATION_FAILED: LLM_MANAGER_PLUGINS: .*${name.replace(/^\.\//, '').replaceAll('.', '\\.')}: .*${why.replaceAll('.', '\\.')}`));
     await folder.remove();
   });
 });

@@ -148,7 +148,7 @@ describe('a start', () => {
     const { code, said } = await failedStart({ LLM_MANAGER_PORT: String(port) });
     server.close();
     expect(code).toBe(1);
-    expect(said).toContain(`llm-manager: Cannot listen on 127.0.0.1:${port}: another program listens there already.`);
+    expect(said).toContain(`llm-manager: PORT_IN_USE: Cannot listen on 127.0.0.1:${port}: another program listens there already.`);
     expect(said).not.toMatch(/^\s+at /m);
     await expectNothingLeft(folder.path);
   }, 60_000);
@@ -157,7 +157,7 @@ describe('a start', () => {
     for (const dataDir of ['/proc/llm-manager', path.join(folder.path, 'admin.key', 'below')]) {
       const { code, said } = await failedStart({ LLM_MANAGER_DATA_DIR: dataDir });
       expect(code).toBe(1);
-      expect(said).toMatch(/^llm-manager: The data folder \S+ cannot be used: .+ Choose another one with --data-dir or LLM_MANAGER_DATA_DIR\.$/m);
+      expect(said).toMatch(/^llm-manager: START_FAILED: The data folder \S+ cannot be used: .+ Choose another one with --data-dir or LLM_MANAGER_DATA_DIR\.$/m);
     }
   }, 60_000);
 

@@ -1,6 +1,11 @@
 /** The service cannot listen where it was told to; the message says why and what to do. */
 export class AddressUnusableError extends Error {
   override readonly name = 'AddressUnusableError';
+
+  /** Another program listens there. */
+  get isTaken(): boolean {
+    return (this.cause as NodeJS.ErrnoException | undefined)?.code === 'EADDRINUSE';
+  }
 }
 
 const reasons: Readonly<Record<string, string>> = {

@@ -1,7 +1,10 @@
 import { isAbort, StopReason } from '../../shared/abort.ts';
+import { isAppError, type ErrorCode } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { ConfigError } from '../config/config.ts';
+import { DataFolderInUseError } from '../data-folder/data-folder.ts';
 import { toTerminalText } from '../logging/safe-text.ts';
+import { AddressUnusableError } from './own-address.ts';
 import { interruptedExitCode, type StopSignals } from './signals.ts';
 
 /** Something that runs until it is stopped. */
@@ -55,10 +58,23 @@ export async function runUntilStopped<Started>(service: LongRunning<Started>, op
     await service.stop();
     if (stopping.signal.aborted && isAbort(error)) return forced[0] ?? exitCodes.done;
     logger.debug({ err: error }, 'start failed');
-    const faults = error instanceof ConfigError ? error.faults : [error instanceof Error ? error.message : String(error)];
-    for (const fault of faults) process.stderr.write(`llm-manager: ${toTerminalText(fault)}\n`);
+    sayWhyNot(error);
     return error instanceof ConfigError ? error.exitCode : exitCodes.failed;
   }
+}
+
+/** The error code of the contract for what kept a service from starting. */
+function codeOf(error: unknown): ErrorCode {
+  if (isAppError(error)) return error.code;
+  if (error instanceof ConfigError) return 'VALIDATION_FAILED';
+  if (error instanceof DataFolderInUseError) return 'INVALID_STATE';
+  return error instanceof AddressUnusableError && error.isTaken ? 'PORT_IN_USE' : 'START_FAILED';
+}
+
+/** On standard error, one line for each fault: the code, then a sentence for a person. */
+export function sayWhyNot(error: unknown): void {
+  const faults = error instanceof ConfigError ? error.faults : [error instanceof Error ? error.message : String(error)];
+  for (const fault of faults) process.stderr.write(`llm-manager: ${codeOf(error)}: ${toTerminalText(fault)}\n`);
 }
 
 type Ends = Pick<LongRunning<unknown>, 'blame'> & { stop: () => void; force: (exitCode: number) => void };
