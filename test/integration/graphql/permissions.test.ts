@@ -8,7 +8,7 @@ import { startGraphqlBench, type GraphqlBench } from '../../support/graphql-benc
 const needed: Record<string, Role> = {
   ...Object.fromEntries(
     [
-      'models', 'model', 'modelCategories', 'modelSources', 'installedModels', 'installedModel', 'storage', 'downloadLimits', 'downloadTasks', 'downloadTask', 'deployments', 'deployment',
+      'models', 'model', 'modelCategories', 'modelSources', 'installedModels', 'installedModel', 'storage', 'storageJob', 'downloadLimits', 'downloadTasks', 'downloadTask', 'deployments', 'deployment',
       'deploymentRuntimes', 'deploymentFit', 'chatSessions', 'chatSession', 'systemResources', 'systemResourceHistory', 'viewer', 'serverInfo', 'node', 'nodes',
     ].map((name) => [`query ${name}`, 'VIEWER']),
   ),

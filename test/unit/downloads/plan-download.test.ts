@@ -48,6 +48,27 @@ describe('a plan', () => {
     expect(paths({ include: ['*00001-of*'] })).toEqual(['big/m-Q8_0-00001-of-00002.gguf', 'big/m-Q8_0-00002-of-00002.gguf']);
   });
 
+  it('refuses a part of split weights whose other parts are missing at the source, also when it is asked for by name, and says which', () => {
+    const shards = ['h-00001-of-00003.gguf', 'h-00003-of-00003.gguf'];
+    const half = detail([...shards.map((path) => file(path)), file('m-Q4_K_M.gguf')], [variant('Q8_0', shards, { recommended: true }), variant('Q4_K_M', ['m-Q4_K_M.gguf'])]);
+    for (const selection of [{}, { variant: 'Q8_0' }, { include: ['h-00001*'] }, { include: ['**'] }]) {
+      expect(() => plan(selection, half)).toThrow(expect.objectContaining({ code: 'UNSUPPORTED_MODEL', message: expect.stringContaining('h-00002-of-00003.gguf is missing there'), details: { missing: ['h-00002-of-00003.gguf'] } }));
+    }
+    expect(paths({ variant: 'Q4_K_M' }, half)).toEqual(['m-Q4_K_M.gguf']);
+    expect(paths({ include: ['m-*'] }, half)).toEqual(['m-Q4_K_M.gguf']);
+    const fromZero = detail([file('z-00000-of-00002.safetensors'), file('z-00001-of-00002.safetensors')], []);
+    expect(paths({ include: ['*'] }, fromZero)).toHaveLength(2);
+    const absurd = detail([file('h-00001-of-99999.gguf')], []);
+    expect(() => plan({ include: ['*'] }, absurd)).toThrow(expect.objectContaining({ code: 'UNSUPPORTED_MODEL' }));
+  });
+
+  it('refuses to leave out a part of split weights of which it takes others', () => {
+    for (const selection of [{ variant: 'Q8_0', exclude: ['*00002-of*'] }, { include: ['big/*'], exclude: ['*00001-of*'] }]) {
+      expect(() => plan(selection)).toThrow(expect.objectContaining({ code: 'VALIDATION_FAILED', details: { fields: [expect.objectContaining({ field: 'exclude' })] } }));
+    }
+    expect(paths({ include: ['big/*', '*.md'], exclude: ['*.gguf'] })).toEqual(['README.md']);
+  });
+
   it('takes just the files that match, less those that are excluded', () => {
     expect(paths({ include: ['*.json', '*.md'], exclude: ['config*'] })).toEqual(['README.md', 'tokenizer.json']);
     expect(paths({ variant: 'Q4_K_M', exclude: ['*mmproj*'] })).toEqual([...small, 'm-Q4_K_M.gguf'].sort());

@@ -37,7 +37,8 @@ type Variant = PlannedFrom['variants'][number];
 
 /**
  * Which files of the model a request means, pinned. Throws VALIDATION_FAILED (no such variant, a pattern that means
- * nothing), UNSAFE_FILE (formats that can carry code, hostile names, the source's own verdict) and UNSUPPORTED_MODEL.
+ * nothing), UNSAFE_FILE (formats that can carry code, hostile names, the source's own verdict) and UNSUPPORTED_MODEL (also where
+ * parts of split weights are missing at the source).
  */
 export function planDownload(detail: PlannedFrom, selection: Selection): DownloadPlan {
   const chosen = chooseVariant(detail, selection);
@@ -47,6 +48,7 @@ export function planDownload(detail: PlannedFrom, selection: Selection): Downloa
   if (files.length === 0) throw validationFailed([{ field: selection.include ? 'include' : 'exclude', message: 'leaves no file of this model' }]);
   if (files.length > filesMax) throw new AppError('UNSUPPORTED_MODEL', `The selection has ${files.length} files; at most ${filesMax} are fetched as one.`);
   assertSafe(files, selection.override);
+  assertWhole(files, detail.files);
   const planned = files.map(toPlanned).sort((a, b) => a.sizeBytes - b.sizeBytes || (a.path < b.path ? -1 : 1));
   const isWholeVariant = chosen !== null && !selection.include && !selection.exclude;
   return {
@@ -123,7 +125,7 @@ function projectorOf(files: readonly ModelFile[]): ModelFile | undefined {
   return projectors.find(({ path }) => /(?:^|[^b])f16/i.test(nameOf(path))) ?? projectors.sort((a, b) => a.sizeBytes - b.sizeBytes)[0];
 }
 
-const shardPattern = /^(.*)-\d{5}-of-(\d{5})(\.[a-z]+)$/;
+const shardPattern = /^(.*)-\d{5}-of-(\d{5})(\.[a-z]+)$/i;
 
 /** One shard is worth nothing without the others. */
 function completeShards(files: readonly ModelFile[], wanted: Set<string>): void {
@@ -135,10 +137,38 @@ function completeShards(files: readonly ModelFile[], wanted: Set<string>): void 
   for (const { path } of files) if (sets.has(setOf(path) ?? '')) wanted.add(path);
 }
 
+/** Far more than weights were ever split into; a name that says more says nothing. */
+const shardsMax = 2_000;
+
 /** Part of a model is none; what stands in the names is all that says how many there should be. */
 export function hasAllShards(paths: readonly string[]): boolean {
-  const sets = Map.groupBy(paths, (path) => /^(.*)-\d{5}-of-(\d{5})\.[a-z]+$/i.exec(path)?.slice(1).join('\n') ?? path);
-  return [...sets].every(([key, members]) => members.length === Number(key.split('\n')[1] ?? 1));
+  return missingShards(paths).length === 0;
+}
+
+/** The names that split files among these say there must be as well. */
+export function missingShards(paths: readonly string[]): string[] {
+  const there = new Set(paths.map((path) => path.toLowerCase()));
+  const sets = new Map(paths.flatMap((path) => {
+    const [, base = '', count = '', extension = ''] = shardPattern.exec(path) ?? [];
+    return count === '' ? [] : [[`${base}\n${count}\n${extension}`.toLowerCase(), { base, count, extension }] as const];
+  }));
+  return [...sets.values()].flatMap(({ base, count, extension }) => {
+    const nameAt = (index: number): string => `${base}-${String(index).padStart(5, '0')}-of-${count}${extension}`;
+    // Counted from 1 by llama.cpp and transformers, from 0 by some.
+    const first = there.has(nameAt(0).toLowerCase()) ? 0 : 1;
+    const names = Array.from({ length: Math.min(Number(count), shardsMax + 1) }, (_, index) => nameAt(first + index));
+    return names.filter((name) => !there.has(name.toLowerCase()));
+  });
+}
+
+/** Half of split weights loads nowhere, whoever asked for it. */
+function assertWhole(files: readonly ModelFile[], all: readonly ModelFile[]): void {
+  const missing = missingShards(files.filter(({ format }) => format !== 'other').map(({ path }) => path));
+  if (missing.length === 0) return;
+  const isThere = all.some(({ path }) => missing.includes(path));
+  if (isThere) throw validationFailed([{ field: 'exclude', message: `leaves out ${missing[0] ?? ''}, without which the other parts of that file are of no use` }]);
+  const more = missing.length > 1 ? ` and ${missing.length - 1} more` : '';
+  throw new AppError('UNSUPPORTED_MODEL', `This model is not whole at its source: ${missing[0] ?? ''}${more} is missing there, without which the parts that are there are of no use.`, { details: { missing: missing.slice(0, 20) } });
 }
 
 function unsafe(message: string, paths: readonly string[]): AppError {
