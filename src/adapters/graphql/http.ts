@@ -1,6 +1,5 @@
-import { AppError, validationFailed } from '../../shared/errors.ts';
+import { AppError } from '../../shared/errors.ts';
 import { acceptedTypes } from '../http/accept.ts';
-import { isJsonContentType, parseJsonObject, readBody } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import { httpStatusOf, retryAfterSecondsOf, sendJson } from '../http/error-response.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
@@ -9,6 +8,7 @@ import { responseSignal } from '../http/response-signal.ts';
 import type { Graphql } from './create-graphql.ts';
 import { toWireError } from './errors.ts';
 import { streamSubscription } from './event-stream.ts';
+import { readRequestBody } from './request-body.ts';
 import type { GraphiqlPage } from './graphiql.ts';
 import { watchStall } from './stall.ts';
 
@@ -45,22 +45,17 @@ function acceptSomething({ req }: Exchange): void {
 }
 
 /** Everything that is refused before Yoga looks at the request; the body is read here, counted and in UTF-8. Null without one. */
-async function acceptRequest({ req, url, principal, signal }: Exchange): Promise<Record<string, unknown> | null> {
+async function acceptRequest(exchange: Exchange): Promise<Awaited<ReturnType<typeof readRequestBody>> | null> {
+  const { req, url, principal } = exchange;
   if (hasCredentialInUrl(url)) {
     throw new AppError('VALIDATION_FAILED', 'A key is never taken from a URL.', { details: { fields: [{ field: 'query', message: 'holds a key' }] } });
   }
   if (principal === null) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
   if (req.method === 'GET') for (const name of ['variables', 'extensions']) assertJson(name, url.searchParams.get(name));
   if (req.method !== 'POST') return null;
-  // Other types are what a foreign page's form can send without being asked first.
-  if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
-    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
-  }
-  const body = parseJsonObject(await readBody(req, signal));
-  // Yoga would take an empty object for a body that has not been read yet.
-  if (Object.keys(body).length === 0) throw validationFailed([{ field: 'query', message: 'is required' }]);
-  Object.assign(req, { body });
-  return body;
+  const accepted = await readRequestBody(exchange);
+  Object.assign(req, { body: accepted.body });
+  return accepted;
 }
 
 function wantsPage({ req, url }: Exchange): boolean {
@@ -76,19 +71,22 @@ export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOp
       await page.send(exchange);
       return;
     }
-    let body: Record<string, unknown> | null;
+    let accepted: Awaited<ReturnType<typeof acceptRequest>>;
     try {
-      body = await acceptRequest(exchange);
+      accepted = await acceptRequest(exchange);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       sendGraphqlError(exchange, error);
       return;
     }
     const signal = responseSignal(res);
+    if (accepted && res.closed) accepted.giveBack();
+    else if (accepted) signal.addEventListener('abort', accepted.giveBack, { once: true });
     if (principal) onRevoked(principal, signal, () => res.destroy());
     watchStall(res, signal);
     const caller = { principal, requestId, signal };
     acceptSomething(exchange);
+    const body = accepted?.body;
     if (body && req.headers.accept?.includes('text/event-stream') && (await streamSubscription(exchange, body, graphql, caller))) return;
     await graphql.yoga.handle(req, res, caller);
   };

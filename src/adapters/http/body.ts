@@ -3,7 +3,7 @@ import { AppError, validationFailed } from '../../shared/errors.ts';
 
 export const bodyBytesMax = 1024 * 1024;
 
-function tooLarge(bytesMax: number): AppError {
+export function bodyTooLarge(bytesMax: number): AppError {
   return new AppError('PAYLOAD_TOO_LARGE', `The body may have ${bytesMax} bytes at most.`, { details: { max_bytes: bytesMax } });
 }
 
@@ -16,14 +16,14 @@ export function isJsonContentType(header: string | undefined): boolean {
 
 /** Throws PAYLOAD_TOO_LARGE by the declared length before reading, by the counted one while reading. */
 export async function readBody(req: IncomingMessage, signal: AbortSignal, bytesMax = bodyBytesMax): Promise<Buffer> {
-  if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw tooLarge(bytesMax);
+  if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw bodyTooLarge(bytesMax);
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   // The stream survives a refusal, so that the answer can still be sent.
   for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     signal.throwIfAborted();
     sizeBytes += chunk.byteLength;
-    if (sizeBytes > bytesMax) throw tooLarge(bytesMax);
+    if (sizeBytes > bytesMax) throw bodyTooLarge(bytesMax);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, sizeBytes);

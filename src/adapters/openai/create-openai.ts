@@ -10,7 +10,7 @@ import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
 import { responseSignal } from '../http/response-signal.ts';
 import type { HttpMount } from '../server.ts';
-import { BodyBudget, gatewayBodyBytesMax } from './body-budget.ts';
+import { BodyBudget } from '../http/body-budget.ts';
 import { toBase64Embeddings } from './embeddings.ts';
 import { getModel, listModels } from './models.ts';
 import { sendOpenAiError } from './openai-errors.ts';
@@ -28,12 +28,17 @@ export type OpenAiOptions = {
   stalledMsMax?: number;
 };
 
+/** Pictures travel within the body, as base64. */
+const bodyBytesMax = 32 * 1024 * 1024;
+const heldBytesMax = 256 * 1024 * 1024;
+const smallBytes = 256 * 1024;
+
 type Call = { exchange: Exchange; principal: Principal; given: Record<string, unknown> };
 type Asked = { request: RelayRequest; ignored: readonly string[]; isBase64?: boolean };
 
 /** The routes of OpenAI's API below `/v1`: the model is the name of a deployment. */
 export function createOpenAi(options: OpenAiOptions): { http: readonly HttpMount[] } {
-  const handle = createHandler(options, new BodyBudget());
+  const handle = createHandler(options, new BodyBudget({ bytesMax: bodyBytesMax, heldBytesMax, smallBytes }));
   return { http: [{ prefix: '/v1', handle, sendError: sendOpenAiError }] };
 }
 
@@ -71,7 +76,7 @@ function createHandler(options: OpenAiOptions, budget: BodyBudget): ExchangeHand
     assertRole(principal, 'USER');
     const giveBack = budget.take(req);
     try {
-      const given = await readJsonObject(req, exchange.signal, gatewayBodyBytesMax);
+      const given = await readJsonObject(req, exchange.signal, bodyBytesMax);
       await answer(ask({ exchange, principal, given }), { exchange, principal, given }, options);
     } finally {
       giveBack();

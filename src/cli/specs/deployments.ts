@@ -78,4 +78,10 @@ export const deploymentSpecs: readonly CommandSpec[] = [
     examples: ['llm-manager export <session> -o talk.md', 'llm-manager export <session> --format json'],
     load: async () => (await import('../commands/chat.ts')).exportSession,
   },
+  {
+    usage: 'import-chats <file>',
+    description: "conversations of a file: our own json export, Open WebUI's, or ChatGPT's conversations.json",
+    examples: ['llm-manager import-chats conversations.json'],
+    load: async () => (await import('../commands/import-chats.ts')).importChats,
+  },
 ];

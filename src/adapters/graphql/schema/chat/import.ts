@@ -11,7 +11,7 @@ const ImportChatSessionInput = builder.inputType('ImportChatSessionInput', {
   fields: (t) => ({
     content: t.string({
       required: true,
-      description: "The text of a JSON file: `exportChatSession`'s, Open WebUI's list of chats, or ChatGPT's conversations.json. What a request may be long limits it; cut longer lists.",
+      description: "The text of a JSON file: `exportChatSession`'s, Open WebUI's list of chats, or ChatGPT's conversations.json. Up to 32 MiB over HTTP, 1 MiB over WebSocket; cut longer lists.",
       validate: z.string().min(1, 'must not be empty'),
     }),
   }),
