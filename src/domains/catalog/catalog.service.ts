@@ -89,10 +89,14 @@ class CatalogService implements Catalog {
     const position = start ?? { pageSize: Math.max(request.limit, pageSizeMin), turn: 0, sources: new Map(asked.map(({ id }) => [id, { cursor: null, taken: 0 }])) };
     const able = await this.#withCategory(asked, request.category, signal);
     const streams = asked.map((source) => this.#openStream({ source, request, position, isAble: able.has(source) }, signal));
-    const { items, turn } = await mergeStreams(streams, { ...request, turn: position.turn });
+    const cursorAt = (turn: number): string => encodeSearchCursor(request, { ...position, turn, sources: openPositions(streams) });
+    const { items, cursors, turn } = await mergeStreams(streams, { ...request, turn: position.turn, cursorAt });
     signal.throwIfAborted();
     const failed = unable.map(({ source, message }) => ({ source: source.id, status: 'failed', cached: false, error: { code: 'VALIDATION_FAILED', message } }) as const);
-    return { items, nextCursor: nextCursorOf(request, streams, { ...position, turn, isEmpty: items.length === 0 }), total: null, sources: [...streams.map(({ state }) => state), ...failed] };
+    // A source that failed keeps its place and is asked again with the next page, unless this page had nothing at all:
+    // whoever reads to the end must not turn in circles round a source that is down.
+    const hasMore = streams.some((stream) => stream.position !== null && !(stream.isFailed && items.length === 0));
+    return { items, cursors, nextCursor: hasMore ? cursorAt(turn) : null, total: null, sources: [...streams.map(({ state }) => state), ...failed] };
   }
 
   async get(modelId: string, signal: AbortSignal): Promise<ModelDetail> {
@@ -229,12 +233,7 @@ function toSourceSearch({ query, category, format, sort, order }: SearchRequest,
   };
 }
 
-/**
- * Null at the end. A source that failed keeps its place and is asked again with the next page, unless this page had
- * nothing at all: whoever reads to the end must not turn in circles round a source that is down.
- */
-function nextCursorOf(request: SearchRequest, streams: readonly SourceStream[], { pageSize, turn, isEmpty }: SearchPosition & { isEmpty: boolean }): string | null {
-  const open = streams.flatMap(({ id, position }): [string, SourcePosition][] => (position ? [[id, position]] : []));
-  const hasMore = streams.some((stream) => stream.position !== null && !(stream.isFailed && isEmpty));
-  return hasMore ? encodeSearchCursor(request, { pageSize, turn, sources: new Map(open) }) : null;
+/** Where each source goes on; those at their end are not among them. */
+function openPositions(streams: readonly SourceStream[]): ReadonlyMap<string, SourcePosition> {
+  return new Map(streams.flatMap(({ id, position }): [string, SourcePosition][] => (position ? [[id, position]] : [])));
 }

@@ -16,15 +16,18 @@ export type MergeRequest = {
   limit: number;
   /** Index of the stream that is next where they take turns. */
   turn: number;
+  /** Where the rest begins now, when the stream with the index `turn` is next. */
+  cursorAt: (turn: number) => string;
 };
 
-export type Merged = { items: ModelSummary[]; turn: number };
+export type Merged = { items: ModelSummary[]; /** One for each item, to go on after it. */ cursors: string[]; turn: number };
 
 /** Up to `limit` rows of all streams in one order; each stream is in that order already. */
 export async function mergeStreams(streams: readonly SourceStream[], request: MergeRequest): Promise<Merged> {
   const keyOf = comparable[request.sort];
   const lastKeys = new Map<SourceStream, number | string>();
   const items: ModelSummary[] = [];
+  const cursors: string[] = [];
   const seen = new Set<string>();
   let { turn } = request;
   while (items.length < request.limit) {
@@ -40,8 +43,9 @@ export async function mergeStreams(streams: readonly SourceStream[], request: Me
     if (seen.has(head.id)) continue;
     seen.add(head.id);
     items.push(head);
+    cursors.push(request.cursorAt(turn));
   }
-  return { items, turn };
+  return { items, cursors, turn };
 }
 
 type Key = number | string | null;

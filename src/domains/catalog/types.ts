@@ -127,6 +127,8 @@ export type SourceState = {
 
 export type SearchResult = {
   items: readonly ModelSummary[];
+  /** One for each item, to go on after it. */
+  cursors: readonly string[];
   nextCursor: string | null;
   total: number | null;
   sources: readonly SourceState[];

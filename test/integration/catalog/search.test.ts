@@ -57,6 +57,19 @@ describe('search over all sources', () => {
     expect(sources).toEqual(['huggingface', 'ollama'].map((source) => ({ source, status: 'ok', cached: false, error: null })));
   });
 
+  it.each(['relevance', 'downloads', 'updated'] as const)('goes on after any model of a page by that one\'s cursor, by %s', async (sort) => {
+    const catalog = open();
+    const whole = await catalog.search(searchOf({ sort, limit: 100 }), live());
+    expect([whole.items.length > 4, whole.cursors.length]).toEqual([true, whole.items.length]);
+    for (const limit of [4, 100]) {
+      const page = await catalog.search(searchOf({ sort, limit }), live());
+      for (const [index, cursor] of page.cursors.entries()) {
+        const rest = await catalog.search(searchOf({ sort, limit: 100, cursor }), live());
+        expect(idsOf(rest)).toEqual(idsOf(whole).slice(index + 1));
+      }
+    }
+  });
+
   it.each(['relevance', 'downloads', 'updated'] as const)('neither repeats nor skips a model with two rows a page, by %s', async (sort) => {
     const catalog = open();
     const whole = idsOf(await catalog.search(searchOf({ sort, limit: 50 }), live()));

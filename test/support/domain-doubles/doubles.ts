@@ -54,7 +54,7 @@ function catalogOf(world: World): Catalog {
   return {
     search: async ({ limit, cursor }) => {
       const page = pageOf(world.models, { limit, cursor });
-      return { items: page.items, nextCursor: page.nextCursor, total: page.total, sources: [{ source: 'huggingface', status: 'ok', cached: false, error: null }] };
+      return { items: page.items, cursors: page.cursors ?? [], nextCursor: page.nextCursor, total: page.total, sources: [{ source: 'huggingface', status: 'ok', cached: false, error: null }] };
     },
     get,
     refresh: get,

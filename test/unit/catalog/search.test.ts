@@ -36,7 +36,7 @@ async function readAll(lists: readonly (readonly ModelSummary[])[], options: { s
   const items: ModelSummary[] = [];
   while (positions.some((position) => position !== null)) {
     const streams = lists.map((rows, index) => streamOf(String(index), rows, size, positions[index] ?? null));
-    const merged = await mergeStreams(streams, { sort, order: 'desc', limit, turn });
+    const merged = await mergeStreams(streams, { sort, order: 'desc', limit, turn, cursorAt: String });
     items.push(...merged.items);
     turn = merged.turn;
     positions = streams.map((stream) => stream.position);
@@ -75,7 +75,7 @@ describe('merging sources', () => {
       reads += 1;
       return Promise.resolve({ kind: 'page', page: { items: [], nextCursor: String(reads), total: null }, cached: false, stale: false, error: null });
     });
-    expect((await mergeStreams([endless], { sort: 'relevance', order: 'desc', limit: 5, turn: 0 })).items).toEqual([]);
+    expect((await mergeStreams([endless], { sort: 'relevance', order: 'desc', limit: 5, turn: 0, cursorAt: String })).items).toEqual([]);
     expect(reads).toBe(20);
     expect(endless.position).toEqual({ cursor: '20', taken: 0 });
   });
