@@ -24,14 +24,14 @@ const noUse: DeploymentUseView = { cpuPercent: null, memoryBytes: null, gpuMemor
 
 /** A runtime whose failures are those of its port: the supervisor relies on what that promises. */
 export function guardRuntime(runtime: ModelRuntime, logger: Logger): ModelRuntime {
-  const { id, name, capabilities, defaults, adopt, endStrays, awayReason } = runtime;
+  const { id, name, capabilities, adopt, endStrays, awayReason } = runtime;
   const told = (method: string, error: unknown): void => logger.error({ runtime: id, method, err: error }, 'a runtime failed in a way that its contract does not allow');
   const guarded = (model: RunningModel, method: string): RunningModel => guardModel(model, id, (error) => told(method, error));
   return {
     id,
     name,
     capabilities,
-    ...(defaults ? { defaults } : {}),
+    ...declared(runtime),
     probe: async (signal) => {
       const common = { id, name, needsModel: capabilities.needsModel, formats: capabilities.formats };
       try {
@@ -72,6 +72,11 @@ export function guardRuntime(runtime: ModelRuntime, logger: Logger): ModelRuntim
     ...(endStrays ? { endStrays: async (known, signal) => await endStrays.call(runtime, known, signal) } : {}),
     ...(awayReason ? { awayReason: async (signal) => await awayReason.call(runtime, signal) } : {}),
   };
+}
+
+/** What it says of itself, and what its callers guard. */
+function declared({ defaults, formatsFor, ownModels }: ModelRuntime): Partial<ModelRuntime> {
+  return { ...(defaults ? { defaults } : {}), ...(formatsFor ? { formatsFor } : {}), ...(ownModels ? { ownModels } : {}) };
 }
 
 function guardModel(model: RunningModel, id: string, told: (error: unknown) => void): RunningModel {

@@ -5,6 +5,7 @@ import {
   ImportModelDocument,
   ModelInfoDocument,
   RepairInstalledModelDocument,
+  RuntimeModelsDocument,
   SearchModelsDocument,
   VerifyInstalledModelDocument,
   type ModelFormat,
@@ -96,11 +97,17 @@ export const info: Handler = async ({ output, signal, connect }, [id = '']) => {
 };
 
 export const ls: Handler = async ({ output, signal, connect }) => {
-  const installed = await listInstalled(await connect(), signal);
-  output.data(toList(installed));
+  const client = await connect();
+  const [installed, { deploymentRuntimes }] = await Promise.all([listInstalled(client, signal), client.execute(RuntimeModelsDocument, {}, signal)]);
+  const own = deploymentRuntimes.filter(({ models }) => models.length > 0);
+  output.data({ ...toList(installed), runtimes: own.map((runtime) => toRestJson(runtime)) });
   columns(output, ['MODEL', 'VARIANT', 'SIZE', 'STATE', 'INSTALLED', 'LAST USED'], installed.items.map((model) => [
     model.modelId, text(model.variant), bytes(model.sizeBytes), word(model.verification), time(model.installedAt), time(model.lastUsedAt),
   ]));
+  for (const { id, name, models } of own) {
+    output.line(`\nIn the store of ${name} ("llm-manager start MODEL --runtime ${id}" runs them):`);
+    columns(output, ['MODEL', 'VARIANT', 'SIZE'], models.map((model) => [model.modelId, text(model.quantization), bytes(model.sizeBytes)]));
+  }
   return undefined;
 };
 

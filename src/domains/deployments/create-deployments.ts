@@ -14,6 +14,7 @@ import { createGenerationProbe } from './generation-probe.ts';
 import { FitChecker, type MachineMemory } from './fit.ts';
 import type { GraphicsCard } from './graphics-cards.ts';
 import { modelFilesOf } from './installed-choice.ts';
+import { ownNameOf } from './own-models.ts';
 import { LogStore } from './logs/log-store.ts';
 import type { LogLimits } from './logs/run-log.ts';
 import type { ModelRuntime, RuntimeStart } from './runtime.ts';
@@ -72,11 +73,14 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
   const logs = new LogStore({ folder: deps.logDir, events, clock, logger, ...(config.logs ? { limits: config.logs } : {}) });
   const fit = new FitChecker(deps.machineMemory);
   const planner = new StartPlanner({ runtimes, installed, repository, fit, gpus: deps.gpus ?? (() => Promise.resolve([])), evictableBytes: (exceptFor) => supervisors.evictableBytes(exceptFor) });
-  const prepare = async (row: DeploymentRow, signal: AbortSignal): Promise<Pick<RuntimeStart, 'modelPath' | 'apiKey'>> => {
+  const prepare = async (row: DeploymentRow, signal: AbortSignal): Promise<Pick<RuntimeStart, 'modelPath' | 'ownModel' | 'apiKey'>> => {
     signal.throwIfAborted();
-    const needsModel = runtimes.get(row.runtime)?.capabilities.needsModel === true;
-    if (!needsModel) return { modelPath: null, apiKey: await repository.apiKeyOf(row.id) };
-    const files = modelFilesOf(await planner.modelOf(row));
+    const runtime = runtimes.get(row.runtime);
+    if (runtime?.capabilities.needsModel !== true) return { modelPath: null, apiKey: await repository.apiKeyOf(row.id) };
+    const model = await planner.modelOf(row);
+    // The server that has it by itself makes room for it as it sees fit.
+    if (model === null) return { modelPath: null, ownModel: ownNameOf(row.modelId ?? '', runtime) ?? '', apiKey: null };
+    const files = modelFilesOf(model);
     const makeRoom = (missingBytes: number): Promise<boolean> => supervisors.makeRoom(missingBytes, row.id, signal);
     await fit.claim(row.id, files, { config: row.config, override: row.override.includes('fit'), makeRoom });
     return { modelPath: files.path, apiKey: null };
@@ -98,7 +102,7 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
   const onUse = (installedModelId: string): void => {
     installed.touch(installedModelId).catch((error: unknown) => logger.warn({ installedModelId, err: error }, 'the use of a model could not be noted'));
   };
-  const modelFolderOf = async (row: DeploymentRow): Promise<string | null> => (runtimes.get(row.runtime)?.capabilities.needsModel ? (await planner.modelOf(row)).folder : null);
+  const modelFolderOf = async (row: DeploymentRow): Promise<string | null> => (await planner.modelOf(row))?.folder ?? null;
   const ownership = new Ownership({ repository, instances, supervisors, modelFolderOf, events, clock, logger });
   const elsewhere = new Elsewhere({ repository, instances, events, clock });
   const commands = new CommandListener({ repository, instances, supervisors, events, clock, logger });

@@ -12,6 +12,7 @@ import { nameFaults, nthName } from './deployment-name.ts';
 import { toView } from './deployment-view.ts';
 import type { DeploymentRepository, DeploymentRow, NewDeployment } from './deployment.repository.ts';
 import type { LogStore } from './logs/log-store.ts';
+import { listOwnModels } from './own-models.ts';
 import type { ModelRuntime } from './runtime.ts';
 import type { StartPlan, StartPlanner } from './start-planner.ts';
 import type { Controls, Elsewhere } from './elsewhere.ts';
@@ -19,7 +20,7 @@ import type { Ownership } from './ownership.ts';
 import type { Supervisors } from './supervisors.ts';
 import type {
   DeploymentConfig, DeploymentEventView, DeploymentFilter, Deployments, DeploymentView, FitReport, FitRequest, InferenceTarget,
-  LogEvent, LogQuery, ReadyTarget, RuntimeInfo, StartDeployment,
+  LogEvent, LogQuery, OwnModelView, ReadyTarget, RuntimeInfo, StartDeployment,
 } from './types.ts';
 
 export type DeploymentsServiceDeps = {
@@ -40,6 +41,7 @@ export type DeploymentsServiceDeps = {
 /** Names that are tried for a deployment whose name was not asked for. */
 const namesTried = 100;
 const watchedMax = 100;
+const ownModelsTimeoutMs = 2_000;
 const searchLengthMax = 500;
 
 export class DeploymentsService implements Deployments {
@@ -186,6 +188,11 @@ export class DeploymentsService implements Deployments {
     return await Promise.all([...this.#deps.runtimes.values()].map((runtime) => runtime.probe(signal)));
   }
 
+  async ownModels(runtimeId: string, signal: AbortSignal): Promise<readonly OwnModelView[]> {
+    const runtime = this.#deps.runtimes.get(runtimeId);
+    return runtime ? await listOwnModels(runtime, AbortSignal.any([signal, AbortSignal.timeout(ownModelsTimeoutMs)])) : [];
+  }
+
   async fit(request: FitRequest, signal: AbortSignal): Promise<FitReport> {
     signal.throwIfAborted();
     const runtime = [...this.#deps.runtimes.values()].find((candidate) => candidate.capabilities.needsModel);
@@ -222,7 +229,7 @@ export class DeploymentsService implements Deployments {
     const { input, principal, claim } = call;
     const row: Omit<NewDeployment, 'name'> = {
       id: newId(),
-      modelId: plan.model?.modelId ?? null,
+      modelId: plan.modelId,
       variant: plan.model?.variant ?? null,
       installedModelId: plan.model?.id ?? null,
       runtime: plan.runtime.id,

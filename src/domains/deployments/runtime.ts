@@ -29,6 +29,8 @@ export type ModelRuntime = {
    * why), MODEL_DOES_NOT_FIT, PORT_IN_USE, or the signal's reason; after a rejection nothing is left running.
    */
   start(request: RuntimeStart, signal: AbortSignal): Promise<RunningModel>;
+  /** Models that its server has by itself, for `RuntimeStart.ownModel`. Left out where it has only what it is given. */
+  readonly ownModels?: OwnModels;
   /**
    * Finds what an earlier service process left running under this handle and ends it. Resolves when it is gone;
    * a handle whose process or container is not there any more is fine.
@@ -53,6 +55,17 @@ export type ModelRuntime = {
    */
   readonly awayReason?: (signal: AbortSignal) => Promise<string | null>;
 };
+
+export type OwnModels = {
+  /** Of the model ids under which they are asked for, e.g. `ollama`. */
+  readonly source: string;
+  /** By its name with or without a tag; null where the server does not have it. Rejects where it does not answer. */
+  find(name: string, signal: AbortSignal): Promise<OwnModel | null>;
+  /** Those that people have put there, not what `start` has made. */
+  list(signal: AbortSignal): Promise<readonly OwnModel[]>;
+};
+
+export type OwnModel = { /** With its tag. */ name: string; sizeBytes: number; quantization: string | null };
 
 export type RuntimeCapabilities = {
   needsModel: boolean;
@@ -85,6 +98,8 @@ export type RuntimeStart = {
   name: string;
   /** Absolute path of the model's first file; null when the runtime needs none. */
   modelPath: string | null;
+  /** Name of a model of `ownModels`, in place of a file. */
+  ownModel?: string;
   config: DeploymentConfig;
   /** `remote` only. */
   apiKey: string | null;

@@ -1,4 +1,4 @@
-import { AppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
+import { AppError, isAppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
 import { hasRole, type Principal } from '../../shared/principal.ts';
 import { modelIdOf, parseModelRef } from '../catalog/model-ref.ts';
 import type { InstalledModels, InstalledModelView } from '../downloads/types.ts';
@@ -8,6 +8,7 @@ import type { DeploymentRepository, DeploymentRow } from './deployment.repositor
 import { doesNotFit, type FitChecker } from './fit.ts';
 import { cardFaults, type GraphicsCard } from './graphics-cards.ts';
 import { chooseInstalled, modelFilesOf, type WantedModel } from './installed-choice.ts';
+import { findOwnModel, isOwnModelRow } from './own-models.ts';
 import { assertPortFree } from './ports.ts';
 import type { ModelRuntime } from './runtime.ts';
 import type { DeploymentConfig, FitReport, FitRequest, StartDeployment } from './types.ts';
@@ -27,6 +28,9 @@ export type PlannerDeps = {
 export type StartPlan = {
   runtime: ModelRuntime;
   config: DeploymentConfig;
+  /** Null where it needs none. */
+  modelId: string | null;
+  /** Null where it needs none, and where it is the runtime's own. */
   model: InstalledModelView | null;
   name: string;
   /** The name was not asked for, so another one will do where it is taken. */
@@ -50,10 +54,10 @@ export class StartPlanner {
     if (faults.length > 0) throw validationFailed(faults);
     await assertAvailable(runtime, signal);
     await this.#assertCards(runtime, config);
-    const model = runtime.capabilities.needsModel ? await this.#chooseModel(input, runtime, config) : null;
+    const { modelId, model } = runtime.capabilities.needsModel ? await this.#chooseModel(input, runtime, signal) : { modelId: null, model: null };
     await this.assertRoom({ id: null, config, model, override: input.override });
-    const name = input.name ?? nameFromModel(model?.modelId.replace(/^[^:]*:/, '') ?? config.model ?? runtime.id);
-    return { runtime, config, model, name, isNameFree: input.name === undefined };
+    const name = input.name ?? nameFromModel(modelId?.replace(/^[^:]*:/, '') ?? config.model ?? runtime.id);
+    return { runtime, config, modelId, model, name, isNameFree: input.name === undefined };
   }
 
   /** The same checks for a deployment that is there already. */
@@ -63,7 +67,8 @@ export class StartPlanner {
     assertAllowed(principal, runtime, []);
     await assertAvailable(runtime, signal);
     await this.#assertCards(runtime, row.config);
-    const model = runtime.capabilities.needsModel ? await this.modelOf(row) : null;
+    const model = await this.modelOf(row);
+    if (model === null && runtime.capabilities.needsModel && (await findOwnModel(row.modelId ?? '', runtime, signal)) === null) throw notThere(row.modelId);
     await this.assertRoom({ id: row.id, config: row.config, model, override: row.override });
   }
 
@@ -84,10 +89,12 @@ export class StartPlanner {
     return await this.#deps.fit.report(modelFilesOf(model), config);
   }
 
-  /** Throws MODEL_NOT_INSTALLED when it has been removed since. */
-  async modelOf(row: DeploymentRow): Promise<InstalledModelView> {
+  /** Null where it needs none, or has one of its runtime's own. Throws MODEL_NOT_INSTALLED when it has been removed since. */
+  async modelOf(row: DeploymentRow): Promise<InstalledModelView | null> {
+    const runtime = this.#deps.runtimes.get(row.runtime);
+    if (runtime?.capabilities.needsModel !== true || isOwnModelRow(row, runtime)) return null;
     const model = row.installedModelId ? await this.#deps.installed.find(row.installedModelId) : null;
-    if (model?.verification !== 'verified') throw new AppError('MODEL_NOT_INSTALLED', `${row.modelId ?? 'The model'} is not installed any more, or its files are damaged.`);
+    if (model?.verification !== 'verified') throw notThere(row.modelId);
     return model;
   }
 
@@ -103,9 +110,21 @@ export class StartPlanner {
     return [...this.#deps.runtimes.values()].find((runtime) => runtime.capabilities.needsModel && !runtime.capabilities.adminOnly);
   }
 
-  async #chooseModel(input: StartDeployment, runtime: ModelRuntime, config: DeploymentConfig): Promise<InstalledModelView> {
+  /** What is installed here was checked here, so it comes before what the runtime's server has of the same name. */
+  async #chooseModel(input: StartDeployment, runtime: ModelRuntime, signal: AbortSignal): Promise<{ modelId: string; model: InstalledModelView | null }> {
+    const { config = {}, modelId = '', variant } = input;
     const formats = runtime.formatsFor?.(config) ?? runtime.capabilities.formats;
-    return await this.#choose({ ...input, modelId: input.modelId ?? '' }, config, { formats, runtimeName: runtime.name });
+    try {
+      const model = await this.#choose({ ...input, modelId }, config, { formats, runtimeName: runtime.name });
+      return { modelId: model.modelId, model };
+    } catch (error) {
+      if (!isAppError(error, 'MODEL_NOT_INSTALLED')) throw error;
+      // The server names variants by tags.
+      const { source, name, revision } = parseModelRef(modelId);
+      const own = modelIdOf({ source, name, revision: revision ?? variant ?? null });
+      if ((await findOwnModel(own, runtime, signal)) === null) throw error;
+      return { modelId: own, model: null };
+    }
   }
 
   async #choose(wanted: FitRequest, config: DeploymentConfig, runnable: Pick<WantedModel, 'formats' | 'runtimeName'> = {}): Promise<InstalledModelView> {
@@ -114,6 +133,10 @@ export class StartPlanner {
     const availableBytes = await this.#deps.fit.availableBytes(config);
     return chooseInstalled(installed, { modelId, ...runnable, ...(wanted.variant === undefined ? {} : { variant: wanted.variant }) }, availableBytes);
   }
+}
+
+function notThere(modelId: string | null | undefined): AppError {
+  return new AppError('MODEL_NOT_INSTALLED', `${modelId ?? 'The model'} is not installed any more, or its files are damaged.`);
 }
 
 function assertAllowed(principal: Principal, runtime: ModelRuntime, override: readonly string[]): void {

@@ -24,7 +24,7 @@ export type SupervisorDeps = {
   logger: Logger;
   runtimeOf: (id: string) => ModelRuntime | undefined;
   /** What the runtime is given for this row; throws when the model cannot be started (not installed, does not fit). */
-  prepare: (row: DeploymentRow, signal: AbortSignal) => Promise<Pick<RuntimeStart, 'modelPath' | 'apiKey'>>;
+  prepare: (row: DeploymentRow, signal: AbortSignal) => Promise<Pick<RuntimeStart, 'modelPath' | 'ownModel' | 'apiKey'>>;
   /** The engine has taken its memory, or will not. */
   onSettled: (id: string) => void;
   startTimeoutMs: number;

@@ -112,6 +112,9 @@ export type LogEvent = { type: 'line'; line: LogLine } | { type: 'dropped'; line
 /** One change of a deployment's state, as `transition` recorded it. */
 export type DeploymentEventView = { id: string; fromStatus: DeploymentStatus | null; toStatus: DeploymentStatus; reason: string | null; at: Date };
 
+/** A model of a runtime's own store, e.g. one that was pulled with Ollama. */
+export type OwnModelView = { modelId: string; sizeBytes: number; quantization: string | null };
+
 export type RuntimeInfo = {
   id: RuntimeId;
   name: string;
@@ -212,6 +215,8 @@ export type Deployments = {
   /** The present state, then each change; all deployments when id is null. */
   watch(id: string | null, signal: AbortSignal): AsyncIterable<DeploymentView>;
   runtimes(signal: AbortSignal): Promise<readonly RuntimeInfo[]>;
+  /** What the runtime's server has by itself and can be started by its id; empty where it does not answer. */
+  ownModels(runtimeId: RuntimeId, signal: AbortSignal): Promise<readonly OwnModelView[]>;
   fit(request: FitRequest, signal: AbortSignal): Promise<FitReport>;
   /**
    * Where to send a request. Waits for a deployment that is starting; throws DEPLOYMENT_NOT_FOUND, INVALID_STATE

@@ -149,6 +149,7 @@ function deploymentsOf(world: World): Deployments {
       yield* world.deployments.filter((deployment) => id === null || deployment.id === id);
     },
     runtimes: async () => [],
+    ownModels: () => Promise.resolve([]),
     fit: unsupported,
     target: unsupported,
     ensureReady: unsupported,

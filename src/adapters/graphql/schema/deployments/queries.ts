@@ -1,4 +1,4 @@
-import type { EngineInfo, RuntimeInfo } from '../../../../domains/deployments/types.ts';
+import type { EngineInfo, OwnModelView, RuntimeInfo } from '../../../../domains/deployments/types.ts';
 import { builder } from '../../builder.ts';
 import { pageArgs, pageCost, toConnection, toPageRequest } from '../../connection.ts';
 import { toUuid } from '../../ids.ts';
@@ -29,6 +29,15 @@ const RuntimeEngine = builder.objectRef<EngineInfo>('RuntimeEngine').implement({
   }),
 });
 
+const RuntimeModel = builder.objectRef<OwnModelView>('RuntimeModel').implement({
+  description: "A model of a runtime's own store, e.g. one that was pulled with Ollama. It is started by its id, without a download.",
+  fields: (t) => ({
+    modelId: t.expose('modelId', { type: 'ModelId', description: 'For the `modelId` of a deployment with this runtime.' }),
+    sizeBytes: t.expose('sizeBytes', { type: 'ByteSize', description: 'Of its weights and what belongs to them, as the runtime tells.' }),
+    quantization: t.exposeString('quantization', { nullable: true, description: 'As the runtime tells.' }),
+  }),
+});
+
 const DeploymentRuntime = builder.objectRef<RuntimeInfo>('DeploymentRuntime').implement({
   description: 'Something that can run models.',
   fields: (t) => ({
@@ -39,6 +48,12 @@ const DeploymentRuntime = builder.objectRef<RuntimeInfo>('DeploymentRuntime').im
     detail: t.exposeString('detail', { nullable: true, description: 'What is missing, or what it runs on.' }),
     needsModel: t.exposeBoolean('needsModel', { description: 'It runs an installed model; else a server that runs already.' }),
     formats: t.stringList({ description: 'Formats that it loads.', resolve: (runtime) => [...runtime.formats] }),
+    models: t.field({
+      type: [RuntimeModel],
+      complexity: 20,
+      description: "What the runtime's server has by itself; empty where it does not answer.",
+      resolve: async ({ id }, _args, { services, signal }) => [...(await services.deployments.ownModels(id, signal))],
+    }),
     engines: t.field({ type: [RuntimeEngine], description: 'What it runs models with here, or could.', resolve: (runtime) => [...runtime.engines] }),
   }),
 });

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { Ollama, type CreateRequest, type ModelResponse, type ProgressResponse } from 'ollama';
 import { AppError } from '../../../../shared/errors.ts';
+import type { OwnModel } from '../../runtime.ts';
 import { judgeVersion } from './versions.ts';
 
 /** What a model is loaded with. Sent with every request too, because others would make the server load it anew. */
@@ -46,8 +47,24 @@ export class OllamaServer {
   }
 
   async has(model: string, signal: AbortSignal): Promise<boolean> {
+    return (await this.find(model, signal)) !== null;
+  }
+
+  async models(signal: AbortSignal): Promise<readonly OwnModel[]> {
     const { models } = await this.#call(signal, (client) => client.list());
-    return models.some(({ name }) => name === completeName(model));
+    return models.map(({ name, size, details }) => ({ name, sizeBytes: size, quantization: details.quantization_level || null }));
+  }
+
+  async find(model: string, signal: AbortSignal): Promise<OwnModel | null> {
+    return (await this.models(signal)).find(({ name }) => name === completeName(model)) ?? null;
+  }
+
+  /** What it was trained for; null where the server does not tell. */
+  async contextLength(model: string, signal: AbortSignal): Promise<number | null> {
+    const { model_info: about } = await this.#call(signal, (client) => client.show({ model }));
+    // A map of GGUF's keys, whatever the client library's type says.
+    const [, length] = [...Object.entries(about as unknown as Record<string, unknown>)].find(([key]) => key.endsWith('.context_length')) ?? [];
+    return typeof length === 'number' && Number.isSafeInteger(length) && length > 0 ? length : null;
   }
 
   /** Makes a model of a GGUF on this machine, its bytes sent unless the server has them. */

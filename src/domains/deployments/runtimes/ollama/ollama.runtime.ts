@@ -4,7 +4,7 @@ import { AppError, isAppError, type FieldFault } from '../../../../shared/errors
 import { defaultContextSize } from '../../../../shared/gguf/fit-policy.ts';
 import { GgufError } from '../../../../shared/gguf/errors.ts';
 import type { StreamingHttp } from '../../../../shared/streaming-http.ts';
-import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
+import type { ModelRuntime, OwnModel, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from '../../runtime.ts';
 import type { DeploymentConfig, DeploymentUseView, EngineInfo, RuntimeInfo } from '../../types.ts';
 import { readModelFile } from '../llama-cpp/model-file.ts';
 import { createOllamaChat } from './ollama-chat.ts';
@@ -36,7 +36,7 @@ const unusable: readonly { key: keyof DeploymentConfig; field: string; why: stri
 /** The server takes one file a model. */
 const splitFile = /-\d{5}-of-\d{5}\.gguf$/i;
 
-/** Lets an Ollama server run an installed GGUF: one made from it there, loaded with fixed options. */
+/** Lets an Ollama server run an installed GGUF, one made from it there, or a model that it has by itself; loaded with fixed options. */
 export function createOllamaRuntime(deps: OllamaRuntimeDeps): ModelRuntime {
   const server = new OllamaServer(deps.host, deps.fetch);
   const users = new ModelUsers(server);
@@ -49,6 +49,7 @@ export function createOllamaRuntime(deps: OllamaRuntimeDeps): ModelRuntime {
     defaults: { restart: { policy: 'always', maxRetries: 100 } },
     probe: async (signal): Promise<RuntimeInfo> => ({ ...common, ...(await probe(server, signal)) }),
     validate: (config): readonly FieldFault[] => unusable.flatMap(({ key, field, why }) => (config[key] === undefined ? [] : [{ field, message: why }])),
+    ownModels: { source: 'ollama', find: (name, signal) => server.find(name, signal), list: (signal) => listOwn(server, signal) },
     start: (request, signal) => start({ server, users, http: deps.http }, request, signal),
     endOrphan: async ({ containerId: model }, signal) => {
       if (model !== null) await server.unload(model, signal);
@@ -99,17 +100,14 @@ const unloadMsMax = 5_000;
 
 async function start({ server, users, http }: Parts, request: RuntimeStart, signal: AbortSignal): Promise<RunningModel> {
   signal.throwIfAborted();
-  const { modelPath } = request;
-  if (modelPath === null) throw new AppError('START_FAILED', 'There is no model file to start.');
   const { warning } = await server.assertUsable(signal);
   if (warning !== null) request.log('supervisor', 'warn', warning);
-  const load = await loadOptions(request, modelPath);
-  const model = modelName((await digestOf(modelPath, signal)).replace('sha256:', ''));
+  const { model, load, ensure } = await toServe(server, request, signal);
   const handle: RuntimeHandle = { runtime: ollamaRuntimeId, pid: null, startTime: null, containerId: model };
   await request.onHandle(handle);
   const end = users.use(model);
   try {
-    await ensureModel({ server, model, modelPath }, request, signal);
+    await ensure();
     await server.load(model, load, signal);
     request.log('supervisor', 'info', await describe(server, model, signal));
   } catch (error) {
@@ -120,8 +118,29 @@ async function start({ server, users, http }: Parts, request: RuntimeStart, sign
   return toRunningModel({ server, http, model, load, handle, end });
 }
 
+const madePrefix = 'llm-manager-';
+
 /** The same name for the same bytes, so that no second copy is made at the next start. */
-const modelName = (hash: string): string => completeName(`llm-manager-${hash.slice(0, 24)}`);
+const modelName = (hash: string): string => completeName(`${madePrefix}${hash.slice(0, 24)}`);
+
+type ToServe = { model: string; load: LoadOptions & { num_ctx: number }; /** Makes it where the server does not have it. */ ensure: () => Promise<void> };
+
+async function toServe(server: OllamaServer, request: RuntimeStart, signal: AbortSignal): Promise<ToServe> {
+  const { modelPath, ownModel, config } = request;
+  if (modelPath !== null) {
+    const load = await loadOptions(request, modelPath);
+    const model = modelName((await digestOf(modelPath, signal)).replace('sha256:', ''));
+    return { model, load, ensure: () => ensureModel({ server, model, modelPath }, request, signal) };
+  }
+  const own = ownModel === undefined ? null : await server.find(ownModel, signal);
+  if (own === null) throw new AppError('MODEL_NOT_INSTALLED', `The Ollama server has no model ${ownModel ?? ''} any more.`);
+  const load = withSettings(config, config.contextSize ?? defaultContextSize(await server.contextLength(own.name, signal)));
+  return { model: own.name, load, ensure: () => Promise.resolve() };
+}
+
+async function listOwn(server: OllamaServer, signal: AbortSignal): Promise<readonly OwnModel[]> {
+  return (await server.models(signal)).filter(({ name }) => !name.startsWith(madePrefix));
+}
 
 async function loadOptions({ config }: RuntimeStart, modelPath: string): Promise<LoadOptions & { num_ctx: number }> {
   if (splitFile.test(path.basename(modelPath))) throw new AppError('UNSUPPORTED_MODEL', 'Ollama cannot load a model that is split into several files.');
@@ -129,11 +148,11 @@ async function loadOptions({ config }: RuntimeStart, modelPath: string): Promise
   const { header } = await readModelFile(modelPath).catch((cause: unknown) => {
     throw new AppError('UNSUPPORTED_MODEL', `The model's file cannot be used: ${cause instanceof GgufError ? cause.message : 'it cannot be opened'}`, { cause });
   });
-  return {
-    num_ctx: config.contextSize ?? defaultContextSize(header.contextLength),
-    ...(config.gpuLayers === undefined ? {} : { num_gpu: config.gpuLayers }),
-    ...(config.threads === undefined ? {} : { num_thread: config.threads }),
-  };
+  return withSettings(config, config.contextSize ?? defaultContextSize(header.contextLength));
+}
+
+function withSettings({ gpuLayers, threads }: DeploymentConfig, contextSize: number): LoadOptions & { num_ctx: number } {
+  return { num_ctx: contextSize, ...(gpuLayers === undefined ? {} : { num_gpu: gpuLayers }), ...(threads === undefined ? {} : { num_thread: threads }) };
 }
 
 async function ensureModel(wanted: { server: OllamaServer; model: string; modelPath: string }, request: RuntimeStart, signal: AbortSignal): Promise<void> {
