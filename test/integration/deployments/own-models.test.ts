@@ -47,7 +47,7 @@ it('what people have pulled with Ollama is listed by ids that start it; what was
     { modelId: 'ollama:mine/own', sizeBytes: 5, quantization: expect.anything() },
   ]);
   expect(await bench.deployments.ownModels('nothing', never)).toEqual([]);
-  daemon.faults.inject({ path: /\/api\/tags/, fault: QUEUE_FULL });
+  daemon.faults.inject({ match: /\/api\/tags/, fault: QUEUE_FULL });
   expect(await bench.deployments.ownModels('ollama', never)).toEqual([]);
 });
 
