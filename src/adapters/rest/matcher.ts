@@ -17,11 +17,13 @@ function compile<R extends Matchable>(route: R): Compiled<R> {
   return { route, pattern: new RegExp(`^${source}/?$`), names };
 }
 
-/** Finds the route of a path; the first one in the table that matches wins, so fixed paths come before open ones. */
+/** Finds the route of a path; the first one in the table that matches wins. What a fixed path is for is no id: an open one is not looked at there. */
 export function createMatcher<R extends Matchable>(routes: readonly R[]): (method: string, path: string) => Match<R> {
   const compiled = routes.map(compile);
   return (method, path) => {
-    const onPath = compiled.filter(({ pattern }) => pattern.test(path));
+    const fitting = compiled.filter(({ pattern }) => pattern.test(path));
+    const fixed = fitting.filter(({ names }) => names.length === 0);
+    const onPath = fixed.length > 0 ? fixed : fitting;
     if (onPath.length === 0) throw new AppError('ROUTE_NOT_FOUND', 'There is no such route; /api/openapi.json lists them all.');
     const found = onPath.find(({ route }) => route.method === method);
     if (!found) {

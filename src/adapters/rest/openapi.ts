@@ -101,7 +101,7 @@ function errorResponses(codes: readonly ErrorCode[], components: Components): Js
 function contentOf(route: RestRoute, components: Components): Json | null {
   if (!route.response) return null;
   const types = route.contentTypes ?? ['application/json'];
-  const content: Json = Object.fromEntries(types.map((type) => [type, { schema: route.contentTypes ? { type: 'string' } : components.add(route.response as z.ZodType, 'output') }]));
+  const content: Json = Object.fromEntries(types.map((type) => [type, { schema: route.contentTypes ? { type: type === 'application/json' ? 'object' : 'string' } : components.add(route.response as z.ZodType, 'output') }]));
   // OpenAPI 3.1 has no words for a sequence of events: the schema is that of one event's data.
   if (route.stream) content['text/event-stream'] = { schema: components.add(route.stream.schema, 'output') };
   return content;
@@ -120,7 +120,7 @@ function operation(route: RestRoute, components: Components): Json {
     tags: [route.tag],
     summary: route.summary,
     parameters: [...pathParameters(route.path), ...queryParameters(route.query, components), ...headerParameters(route)],
-    ...(route.body && { requestBody: { required: true, content: { 'application/json': { schema: components.add(route.body, 'input') } } } }),
+    ...(route.body && { requestBody: { required: route.mayLackBody !== true, content: { 'application/json': { schema: components.add(route.body, 'input') } } } }),
     responses: { ...successResponses(route, components), ...errorResponses(codes, components) },
   };
 }

@@ -37,6 +37,8 @@ export type RestRoute = {
   summary: string;
   query: z.ZodObject | null;
   body: z.ZodObject | null;
+  /** No body says the same as an empty one, and that is enough. */
+  mayLackBody?: boolean;
   /** Statuses of success; the same schema for each. */
   statuses: readonly number[];
   /** Null = no body. */

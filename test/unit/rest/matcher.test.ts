@@ -45,6 +45,11 @@ describe('the table', () => {
     expect(match('GET', '/downloads/list').route.id).toBe('list');
   });
 
+  it('takes the name of a fixed path for no id, whatever the method', () => {
+    expect(codeOf(() => match('DELETE', '/downloads/list'))).toBe('METHOD_NOT_ALLOWED');
+    expect(match('DELETE', '/downloads/lists').params).toEqual({ task_id: 'lists' });
+  });
+
   it('keeps a plain parameter within its segment', () => {
     expect(codeOf(() => match('DELETE', '/downloads/a/b'))).toBe('ROUTE_NOT_FOUND');
     expect(match('DELETE', '/downloads/a%2Fb').params).toEqual({ task_id: 'a/b' });
@@ -55,7 +60,7 @@ describe('the table', () => {
     expect(codeOf(() => match('GET', ''))).toBe('ROUTE_NOT_FOUND');
     const refused = (): unknown => match('POST', '/downloads/list');
     expect(codeOf(refused)).toBe('METHOD_NOT_ALLOWED');
-    expect(refused).toThrow(expect.objectContaining({ details: { allowed: ['GET', 'DELETE'] } }));
+    expect(refused).toThrow(expect.objectContaining({ details: { allowed: ['GET'] } }));
   });
 
   it('takes text of a path as text, not as a pattern', () => {

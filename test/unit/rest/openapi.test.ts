@@ -5,7 +5,7 @@ import { describeRest } from '../../../src/adapters/rest/create-rest.ts';
 import { restRoutes } from '../../../src/adapters/rest/routes/table.ts';
 import { errorCodes } from '../../../src/shared/errors.ts';
 
-type Operation = { operationId: string; parameters: { name: string; in: string; required: boolean }[]; requestBody?: object; responses: Record<string, { description: string; content?: object }> };
+type Operation = { operationId: string; parameters: { name: string; in: string; required: boolean }[]; requestBody?: { required: boolean }; responses: Record<string, { description: string; content?: object }> };
 type Document = { openapi: string; paths: Record<string, Record<string, Operation>>; components: { schemas: Record<string, object> } };
 
 const { version } = JSON.parse(await readFile('package.json', 'utf8')) as { version: string };
@@ -45,6 +45,11 @@ describe('the OpenAPI document', () => {
     const { valid, errors } = await validator.validate(structuredClone(document));
     expect(errors ?? []).toEqual([]);
     expect([valid, validator.version, document.openapi]).toEqual([true, '3.1', '3.1.1']);
+  });
+
+  it('asks for a body exactly where one must be sent', () => {
+    const optional = operations.filter(({ operation }) => operation.requestBody?.required === false).map(({ name }) => name);
+    expect(optional).toEqual(['POST /api/chat/sessions/create']);
   });
 
   it('refers to nothing that it does not hold', () => {

@@ -30,6 +30,7 @@ const createSession = defineRoute({
   tag: 'Chat',
   summary: 'Begins a session.',
   body: createSessionBody,
+  mayLackBody: true,
   statuses: [201],
   response: sessionAnswer,
   errors: ['DEPLOYMENT_NOT_FOUND', 'INVALID_STATE'],
