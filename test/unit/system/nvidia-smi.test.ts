@@ -40,6 +40,16 @@ it('reads sizes in bytes and takes what the driver does not tell as unknown', as
   expect(await calls()).toBe(2);
 });
 
+it('reads what a real card says: an H100 with driver 580.159, busy with one program', async () => {
+  // Recorded; the program was PyTorch, filling a tensor of 2 GiB over and over.
+  await install(`case "$*" in *query-gpu*) printf '0, GPU-03e2a857-4a0e-4bb9-ade6-08b3be6e2454, NVIDIA H100 80GB HBM3, 81559, 19053, 99, 45, 429.58\\n';; *) printf '445, 19044\\n';; esac`);
+  const smi = new NvidiaSmi({ clock, command: join(folder, 'nvidia-smi-of-test') });
+  expect(await smi.gpus()).toEqual([
+    { index: 0, uuid: 'GPU-03e2a857-4a0e-4bb9-ade6-08b3be6e2454', name: 'NVIDIA H100 80GB HBM3', memoryTotalBytes: 85_520_809_984, memoryUsedBytes: 19_978_518_528, utilizationPercent: 99, temperatureCelsius: 45, powerWatts: 429.58 },
+  ]);
+  expect(await smi.memoryOf(445)).toBe(19_969_081_344);
+});
+
 describe('without a driver', () => {
   it('looks for the program again only after minutes', async () => {
     const time = createManualClock();

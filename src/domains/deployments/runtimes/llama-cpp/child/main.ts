@@ -47,6 +47,7 @@ async function start({ options, secret }: Extract<ToEngine, { type: 'start' }>):
   const { trainContextSize } = model;
   server.serve({ engine, embedder, contextSize, trainContextSize, loadedAt: new Date() });
   log('info', `Ready on port ${port}: context ${options.parallel} x ${contextSize}, ${threads} threads, ${gpu === false ? 'processor' : gpu}.`);
+  if (gpu === false && (options.gpuLayers ?? 0) > 0) log('warn', `No graphics card can be used, so none of the ${options.gpuLayers} layers is on one; "llm-manager engines" tells what is missing.`);
   isReady = true;
   send({ type: 'ready', pid: process.pid, port, contextSize, trainContextSize, parallel: options.parallel, threads, gpu, gpuLayers: model.gpuLayers });
 }
