@@ -35,7 +35,9 @@ export async function createPostgresOrm(url: string, options: OrmOptions): Promi
 /** `folder` null = in memory. The driver is loaded here only: its WebAssembly takes memory that most never need. */
 export async function createPgliteOrm(folder: string | null, options: OrmOptions): Promise<Orm> {
   const { MikroORM: PgliteOrm, PgliteDriver } = await import('@mikro-orm/pglite');
-  return await PgliteOrm.init<AbstractSqlDriver>({ ...commonOptions(options), driver: PgliteDriver, dbName: folder ?? 'memory://' });
+  // What searches in chats go by; PGlite has only the extensions that it is given when it is opened.
+  const { pg_trgm: trigrams } = await import('@electric-sql/pglite/contrib/pg_trgm');
+  return await PgliteOrm.init<AbstractSqlDriver>({ ...commonOptions(options), driver: PgliteDriver, dbName: folder ?? 'memory://', driverOptions: { extensions: { pg_trgm: trigrams } } });
 }
 
 function commonOptions(options: OrmOptions) {

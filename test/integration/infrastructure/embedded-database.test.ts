@@ -8,6 +8,7 @@ import { readPostmasterFile, stopPostmaster } from '../../../src/infrastructure/
 import { identifyProcess } from '../../../src/platform/process-identity.ts';
 import { LockHeldError } from '../../../src/infrastructure/data-folder/lock-file.ts';
 import { newId } from '../../../src/shared/ids.ts';
+import { ensureSearchIndex, searchIndexName } from '../../../src/domains/chat/search-index.repository.ts';
 import { StateEvent } from '../../../src/shared/persistence/state-event.entity.ts';
 import { startChildProgram } from '../../support/child-program.ts';
 import { createTemporaryFolder } from '../../support/data-dir.ts';
@@ -168,12 +169,14 @@ describe('PGlite in place of the embedded PostgreSQL', () => {
     expect(logger.records).toContainEqual(expect.objectContaining({ level: 'warn', message: expect.stringContaining('PGlite') }));
     await addRow(first);
     await expect(open()).rejects.toThrow(LockHeldError);
+    await ensureSearchIndex(first.orm.em, logger);
     await first.stop(AbortSignal.timeout(5_000));
 
     await chmod(folder.path, 0o711);
     const second = await open();
     expect(second.kind).toBe('pglite');
     expect(await second.orm.em.fork().count(StateEvent)).toBe(1);
+    expect(await second.orm.em.fork().execute('select indexname from pg_indexes where indexname = ?', [searchIndexName])).toHaveLength(1);
     await second.stop(AbortSignal.timeout(5_000));
   });
 
