@@ -7,14 +7,19 @@ import { MemoryTokenStream } from '../../../src/infrastructure/events/memory-tok
 import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { assertGapless, collect, createChatWorld, follow, never, principalOf, textOf, type ChatWorld } from '../../support/chat-world.ts';
 import { eventually } from '../../support/eventually.ts';
+import { openTestLive, type TestLive } from '../../support/live.ts';
 
 const anna = principalOf('anna');
 let world: ChatWorld;
+/** Events and streams that several services have in common, as over Redis. */
+let shared: TestLive;
 beforeAll(async () => {
   world = await createChatWorld();
+  shared = await openTestLive();
 });
 afterAll(async () => {
   await world.close();
+  await shared.close();
 });
 beforeEach(() => {
   world.server.reset();
@@ -145,6 +150,26 @@ describe('chat', () => {
     const statusOf = async (id: string) => (await service.chat.findMessage(id, anna))?.status;
     await eventually('the unread answer to be stopped', async () => (await statusOf(unread)) === 'stopped', 20_000);
     expect(await service.chat.findMessage(unread, anna)).toMatchObject({ content: 'kept', finishReason: 'stopped' });
+    expect(await statusOf(read)).toBe('streaming');
+    leaving.abort();
+    await reader.all;
+    await eventually('the other one to be stopped after its reader', async () => (await statusOf(read)) === 'stopped', 20_000);
+  });
+
+  it('counts readers in other processes among those who read', async () => {
+    // Long enough that a busy machine does not keep the reader's word from being heard in time.
+    const own = { events: shared.events, tokenStream: shared.tokenStream, limits: { stopUnreadAfterMs: 3_000 } };
+    const [maker, other] = [await world.another(own), await world.another(own)];
+    await maker.module.start();
+    world.server.fallback({ tokens: ['kept', ' lost'], holdBefore: { index: 1, gate: createGate() } });
+    const begin = async () => (await maker.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never)).answers[0]!.id;
+    const leaving = new AbortController();
+    const read = await begin();
+    const reader = await follow(other.chat.stream(read, -1, anna, leaving.signal));
+    // Begun later: when this one was ended for want of readers, the other one would have been before.
+    const unread = await begin();
+    const statusOf = async (id: string) => (await maker.chat.findMessage(id, anna))?.status;
+    await eventually('the unread answer to be stopped', async () => (await statusOf(unread)) === 'stopped', 20_000);
     expect(await statusOf(read)).toBe('streaming');
     leaving.abort();
     await reader.all;
