@@ -8,6 +8,8 @@ export type Principal = {
   /** Name of the person or program that the key belongs to; chat sessions belong to it. */
   owner: string;
   role: Role;
+  /** When the key stops being good; missing when it never does. */
+  expiresAt?: Date;
 };
 
 /** Roles in order of power; a role may do what the ones after it may. */

@@ -83,7 +83,7 @@ export class ModelStore implements InstalledModels {
   async delete(id: string, signal: AbortSignal): Promise<InstalledModelView> {
     const { repository, isModelInUse } = this.#options;
     const row = await this.#row(id);
-    if (await isModelInUse(id)) throw new AppError('MODEL_IN_USE', 'A deployment uses this model; stop and delete it first.');
+    if (await isModelInUse(id)) throw new AppError('MODEL_IN_USE', 'A deployment uses this model; stop it first.');
     signal.throwIfAborted();
     const view = await toView(row);
     // The row first: a row without files would promise a model that is not there.
