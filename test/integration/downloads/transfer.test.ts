@@ -48,6 +48,20 @@ describe('one file', () => {
     expect(requests.every(({ authorization, headers }) => authorization === null && headers['accept-encoding'] === 'identity')).toBe(true);
   });
 
+  it('is asked for in large pieces, and in ever smaller ones towards its end, which cover it once', async () => {
+    const large = await createEngine({ pieceBytes: 4 * MiB, connections: 2, connectionsSmall: 2 });
+    const file = addNoise(hub, 20 * MiB + 7);
+    const job = jobFor({ folder: folder.path, hub, file });
+    hub.requests.clear();
+    expect(await fetchFile(job, large)).toEqual({ sha256: file.identity.sha256 });
+    await large.close();
+    const asked = hub.requests.matching(blob, 'GET').map(({ range }) => (/^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? []).slice(1).map(Number)).map(([first = 0, last = 0]) => ({ first, bytes: last - first + 1 }));
+    const pieces = asked.sort((one, other) => one.first - other.first).map(({ bytes }) => bytes);
+    // 21 parts for two connections: half of what is left, four at most.
+    expect(pieces).toEqual([4, 4, 4, 4, 3, 1].map((parts) => parts * MiB).concat(7));
+    expect(hub.requests.bytesSentTwice(blob)).toBe(0);
+  });
+
   it('asks for its address once, however many parts it has', async () => {
     await fetchAndCheck(20 * MiB);
     expect(hub.requests.matching(/\/resolve\//, 'HEAD')).toHaveLength(1);

@@ -19,6 +19,8 @@ export const MiB = 1024 * 1024;
 export const quickSettings: TransferSettings = {
   ...defaultTransferSettings,
   partBytes: MiB,
+  pieceBytes: MiB,
+  bytesPerConnection: MiB,
   stallMs: 5_000,
   backoff: { baseMs: 5, maxMs: 50 },
 };

@@ -17,6 +17,8 @@ export type ConnectionsDeps = RangeFetchDeps & {
   file: PartFile;
   clock: Clock;
   backoff: Backoff;
+  /** What a connection asks for at once, at most. */
+  pieceBytes: number;
   /** Tries of one part that bring no byte, before the transfer gives up for now. */
   triesMax: number;
   /** How often connections are compared with each other, and how old one is before it is judged. */
@@ -51,6 +53,7 @@ export class Connections {
   /** Bytes per millisecond of the last ranges that came whole. */
   readonly #speeds: number[] = [];
   #rangesIgnored = 0;
+  #width = 1;
   #rangesHonoured = false;
   #lastError: unknown;
 
@@ -60,6 +63,7 @@ export class Connections {
 
   /** Resolves when the file is complete; rejects with the signal's reason, a TransferFault, or what disk or source throw. */
   async run(count: number, signal: AbortSignal): Promise<void> {
+    this.#width = count;
     try {
       await this.#together(count, (own, place) => this.#work(place, own), signal);
     } catch (error) {
@@ -101,10 +105,20 @@ export class Connections {
       // A limit of speed may come and go meanwhile.
       while (place >= connectionsUnder(this.#deps.limits) && map.hasFree) await this.#deps.clock.sleep(lookAgainMs, signal);
       isMore = await this.#turn(signal, () => {
-        const part = map.take();
-        return part && { index: part.index, range: part, release: () => map.release(part.index) };
+        const part = map.take(this.#pieceParts());
+        return part && { index: part.index, range: part, release: () => map.release(part) };
       });
     }
+  }
+
+  /**
+   * Large pieces while there is much to do, as each begins with a wait; ever smaller ones towards the end, so that the
+   * connections end together and the hash, which goes by the file's order, has little left then.
+   */
+  #pieceParts(): number {
+    const { map } = this.#deps.file;
+    const most = Math.max(1, Math.floor(this.#deps.pieceBytes / map.partBytes));
+    return Math.min(most, Math.ceil(map.freeParts(most * this.#width) / this.#width));
   }
 
   async #workInOnePiece(signal: AbortSignal): Promise<void> {

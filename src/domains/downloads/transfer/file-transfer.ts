@@ -13,7 +13,12 @@ import { type FileIdentity, removePartFiles } from './sidecar.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
 export type TransferSettings = {
+  /** In what the file is counted, and the least that is asked for at once. */
   partBytes: number;
+  /** The most that is asked for at once. */
+  pieceBytes: number;
+  /** Below this much for each, fewer connections are used. */
+  bytesPerConnection: number;
   /** At most, for files of `largeBytes` and more. */
   connections: number;
   connectionsSmall: number;
@@ -27,8 +32,10 @@ export type TransferSettings = {
 };
 
 export const defaultTransferSettings: TransferSettings = {
-  // Small parts in the file's order keep the hash close behind, and the last ones end together.
-  partBytes: 8 * 1024 * 1024,
+  // The last bytes come in small parts in the file's order, so that connections and hash end together.
+  partBytes: 2 * 1024 * 1024,
+  pieceBytes: 16 * 1024 * 1024,
+  bytesPerConnection: 8 * 1024 * 1024,
   connections: 16,
   connectionsSmall: 8,
   largeBytes: 256 * 1024 * 1024,
@@ -112,8 +119,8 @@ async function complete(file: PartFile, job: FileTransferJob, deps: TransferDeps
   try {
     hasher.advance(file.map.prefixBytes);
     const located = new LocatedFile(identity, locate, () => clock.now().getTime());
-    const { stallMs, slowCheckMs, backoff, triesMax } = settings;
-    const connections = new Connections({ bytes, file, limits, clock, stallMs, slots, owner: job.owner, located, backoff, triesMax, slowCheckMs, onWritten });
+    const { stallMs, slowCheckMs, backoff, triesMax, pieceBytes } = settings;
+    const connections = new Connections({ bytes, file, limits, clock, stallMs, slots, owner: job.owner, located, backoff, triesMax, slowCheckMs, pieceBytes, onWritten });
     if (!file.map.isComplete) await connections.run(connectionCount(identity.sizeBytes, settings), signal);
     job.onVerifying();
     const [sealed, hashed] = await Promise.allSettled([file.seal(), hasher.finish(signal)]);
@@ -128,5 +135,5 @@ async function complete(file: PartFile, job: FileTransferJob, deps: TransferDeps
 
 function connectionCount(sizeBytes: number, settings: TransferSettings): number {
   const bySize = sizeBytes >= settings.largeBytes ? settings.connections : Math.min(settings.connections, settings.connectionsSmall);
-  return Math.max(1, Math.min(bySize, Math.ceil(sizeBytes / settings.partBytes)));
+  return Math.max(1, Math.min(bySize, Math.ceil(sizeBytes / settings.bytesPerConnection)));
 }

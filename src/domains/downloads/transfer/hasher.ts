@@ -107,6 +107,7 @@ class WorkerHasher implements Hasher {
   readonly #state: BigInt64Array;
   readonly #worker: Worker;
   readonly #outcome: Promise<HashOutcome>;
+  #isDone = false;
 
   constructor(path: string, expected: Expected) {
     const shared = new SharedArrayBuffer(4 * BigInt64Array.BYTES_PER_ELEMENT);
@@ -138,7 +139,8 @@ class WorkerHasher implements Hasher {
   }
 
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    // Done, it ends by itself; nobody has to wait for that.
+    if (!this.#isDone) await this.#worker.terminate();
   }
 
   #wake(): void {
@@ -148,7 +150,10 @@ class WorkerHasher implements Hasher {
 
   #listen(): Promise<HashOutcome> {
     const { promise, resolve, reject } = Promise.withResolvers<HashOutcome>();
-    this.#worker.once('message', (outcome: HashOutcome) => resolve(outcome));
+    this.#worker.once('message', (outcome: HashOutcome) => {
+      this.#isDone = true;
+      resolve(outcome);
+    });
     this.#worker.once('error', reject);
     this.#worker.once('exit', () => reject(new Error('the hash thread ended early')));
     return promise;

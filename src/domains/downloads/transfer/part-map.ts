@@ -6,7 +6,8 @@ export type PartProgress = {
   parts: readonly (readonly [number, number])[];
 };
 
-export type Part = { index: number; /** Next byte to fetch. */ start: number; /** First byte of the next part. */ end: number };
+/** One part, or several that follow each other. */
+export type Part = { index: number; count: number; /** Next byte to fetch. */ start: number; /** First byte behind it. */ end: number };
 
 /** Which bytes of a file are there, and who fetches which of the others. Parts are handed out in the file's order. */
 export class PartMap {
@@ -42,12 +43,23 @@ export class PartMap {
     return Math.min(this.size, this.#first * this.partBytes + (this.#done[this.#first] ?? 0));
   }
 
-  /** The first unfinished part that nobody has, or null. */
-  take(): Part | null {
+  /** The first unfinished part that nobody has, with those behind it that are not begun, `partsMax` in all; or null. */
+  take(partsMax = 1): Part | null {
     const index = this.#firstFree();
     if (index === null) return null;
-    this.#taken.add(index);
-    return this.#part(index);
+    let count = 1;
+    while (count < partsMax && this.#isUntouched(index + count)) count += 1;
+    for (let at = index; at < index + count; at += 1) this.#taken.add(at);
+    const begin = index * this.partBytes;
+    const last = index + count - 1;
+    return { index, count, start: begin + (this.#done[index] ?? 0), end: last * this.partBytes + this.#lengthOf(last) };
+  }
+
+  /** How many parts there are to take; counted up to `most`. */
+  freeParts(most: number): number {
+    let free = 0;
+    for (let index = this.#first; index < this.#done.length && free < most; index += 1) if (!this.#taken.has(index) && !this.#isDone(index)) free += 1;
+    return free;
   }
 
   /** Whether there is a part to take. */
@@ -55,9 +67,9 @@ export class PartMap {
     return this.#firstFree() !== null;
   }
 
-  /** Gives a part back, finished or not. */
-  release(index: number): void {
-    this.#taken.delete(index);
+  /** Gives parts back, finished or not. */
+  release({ index, count }: Pick<Part, 'index' | 'count'>): void {
+    for (let at = index; at < index + count; at += 1) this.#taken.delete(at);
   }
 
   /** `bytes` more of the part lie in the file. */
@@ -85,9 +97,8 @@ export class PartMap {
     return null;
   }
 
-  #part(index: number): Part {
-    const begin = index * this.partBytes;
-    return { index, start: begin + (this.#done[index] ?? 0), end: begin + this.#lengthOf(index) };
+  #isUntouched(index: number): boolean {
+    return index < this.#done.length && this.#done[index] === 0 && !this.#taken.has(index);
   }
 
   #set(index: number, bytes: number): void {
