@@ -56,6 +56,8 @@ describe('a plan', () => {
     }
     expect(paths({ variant: 'Q4_K_M' }, half)).toEqual(['m-Q4_K_M.gguf']);
     expect(paths({ include: ['m-*'] }, half)).toEqual(['m-Q4_K_M.gguf']);
+    // The catalogue makes no variant of them.
+    expect(() => plan({}, { ...half, files: half.files.slice(0, 2), variants: [] })).toThrow(expect.objectContaining({ message: expect.stringContaining('h-00002-of-00003.gguf is missing there') }));
     const fromZero = detail([file('z-00000-of-00002.safetensors'), file('z-00001-of-00002.safetensors')], []);
     expect(paths({ include: ['*'] }, fromZero)).toHaveLength(2);
     const absurd = detail([file('h-00001-of-99999.gguf')], []);

@@ -94,6 +94,8 @@ function chooseVariant(detail: PlannedFrom, { variant, include, exclude }: Selec
   if (include || exclude) return null;
   const recommended = detail.variants.find((candidate) => candidate.recommended) ?? smallestSafe(detail.variants);
   if (recommended) return recommended;
+  // Split weights that are not whole are no variant: that is why there is none.
+  assertWhole(detail.files, detail.files);
   throw new AppError('UNSUPPORTED_MODEL', 'No file of this model is in a format that is known to be safe and usable here; name a variant or files to fetch them all the same.');
 }
 
