@@ -67,7 +67,7 @@ function vulkanNeed(): Need | null {
 
 function hasLibrary(pattern: RegExp): boolean {
   const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
-  const fixed = process.platform === 'win32' ? [join(process.env['SystemRoot'] ?? 'C:\\Windows', 'System32')] : ['/usr/lib', '/usr/lib64', '/lib', '/lib64', `/usr/lib/${triplet}`, `/lib/${triplet}`, '/usr/local/lib', '/usr/local/cuda/lib64', '/usr/lib/wsl/lib'];
+  const fixed = process.platform === 'win32' ? [join(process.env['SystemRoot'] ?? 'C:\\Windows', 'System32')] : ['/usr/lib', '/usr/lib64', '/lib', '/lib64', `/usr/lib/${triplet}`, `/lib/${triplet}`, '/usr/local/lib', '/usr/local/cuda/lib64', '/usr/local/nvidia/lib64', '/usr/lib/wsl/lib'];
   const own = (process.env['LD_LIBRARY_PATH'] ?? '').split(':').filter((folder) => folder !== '');
   return [...own, ...fixed].some((folder) => namesIn(folder).some((name) => pattern.test(name)));
 }
