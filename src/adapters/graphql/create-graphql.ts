@@ -15,7 +15,7 @@ import { buildSchema } from './schema/schema.ts';
 /** Who runs an operation, and until when. */
 export type Caller = { principal: Principal | null; requestId: string; signal: AbortSignal };
 /** What Yoga's handler and `getEnveloped` are given. */
-export type ServerContext = Caller & { req?: IncomingMessage; res?: ServerResponse };
+export type ServerContext = Caller & { req?: IncomingMessage; res?: ServerResponse; isOwnDocument?: true };
 
 export type GraphqlOptions = { services: GraphqlServices; logger: Logger; limits?: Partial<GraphqlLimits> };
 
@@ -69,7 +69,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
 
   async function run(document: DocumentNode, variables: Variables, caller: Caller, kind: 'execute' | 'subscribe'): Promise<unknown> {
     try {
-      const enveloped = yoga.getEnveloped({ ...caller });
+      const enveloped = yoga.getEnveloped({ ...caller, isOwnDocument: true });
       const contextValue: unknown = await enveloped.contextFactory();
       return await enveloped[kind]({ schema, document, variableValues: variables, contextValue });
     } catch (error) {

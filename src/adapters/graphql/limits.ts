@@ -56,15 +56,20 @@ function refusalOf(args: ExecutionArgs, complexityMax: number): GraphQLError | n
   }
 }
 
-/** Weighs each operation with its variables before it runs, on every transport, for subscriptions too. */
+/** Our own documents cost what they cost, and the adapters bound their variables; to weigh one takes 0.3 ms. */
+function isOwn({ contextValue }: ExecutionArgs): boolean {
+  return (contextValue as { isOwnDocument?: true }).isOwnDocument === true;
+}
+
+/** Weighs each foreign operation with its variables before it runs, on every transport, for subscriptions too. */
 export function useCostLimit(complexityMax: number): Plugin {
   return {
     onExecute({ args, setResultAndStopExecution }) {
-      const error = refusalOf(args, complexityMax);
+      const error = isOwn(args) ? null : refusalOf(args, complexityMax);
       if (error) setResultAndStopExecution({ errors: [error] });
     },
     onSubscribe({ args, setResultAndStopExecution }) {
-      const error = refusalOf(args, complexityMax);
+      const error = isOwn(args) ? null : refusalOf(args, complexityMax);
       if (error) setResultAndStopExecution({ errors: [error] });
     },
   };

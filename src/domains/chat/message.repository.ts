@@ -89,7 +89,7 @@ export class MessageRepository {
    * have ended, that have another text than was thought, or that somebody else is changing at this moment.
    */
   async appendPartials(grown: readonly GrownText[]): Promise<ReadonlySet<string>> {
-    const rows = await this.#em.fork().execute<{ id: string }[]>(
+    const rows = await this.#em.execute<{ id: string }[]>(
       `with grown (id, had_bytes, content, piece_lengths) as (values ${grown.map(() => '(?::uuid, ?::integer, ?, ?)').join(', ')}),
          held as (select id from chat_messages where id in (select id from grown) and status = 'streaming' for update skip locked)
        update chat_messages as now set content = now.content || grown.content, piece_lengths = now.piece_lengths || grown.piece_lengths
@@ -102,8 +102,7 @@ export class MessageRepository {
 
   /** False when the answer is not being generated any more, as far as the database knows. */
   async savePartial(id: string, text: PartialText): Promise<boolean> {
-    const em = this.#em.fork();
-    return (await runUpdate(em, updateOf(em, ChatMessage, text, [['id = ?', id], ["status = 'streaming'"]]))) > 0;
+    return (await runUpdate(this.#em, updateOf(this.#em, ChatMessage, text, [['id = ?', id], ["status = 'streaming'"]]))) > 0;
   }
 
   /** Text, figures and state in one transaction; false when it had ended already or is gone. */

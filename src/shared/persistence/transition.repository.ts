@@ -19,8 +19,9 @@ export type TransitionRequest<State extends string, Row> = {
 
 /**
  * The one way a row changes state: the row is locked, compared, changed and the event row written in one statement,
- * which is a transaction of its own. Returns the state it left, or null when the row is gone or in a state that does not
- * lead there (the caller reads the row again and decides). Publishing is the caller's, after this returns.
+ * which is a transaction of its own unless `em` is in one. Returns the state it left, or null when the row is gone or in
+ * a state that does not lead there (the caller reads the row again and decides). Publishing is the caller's, after this
+ * returns.
  */
 export async function transition<State extends string, Row extends { id: string; status: State }>(
   em: SqlEntityManager,
@@ -34,7 +35,7 @@ export async function transition<State extends string, Row extends { id: string;
   // The compiler cannot prove that `status` is a property of a generic row.
   const sets = setsOf(em, entity, { ...request.patch, status: to } as Partial<Row>);
   // `held` waits for whoever holds the row and then has its newest state, which the statement began too early to see.
-  const [left] = await em.fork().execute<{ was: State }[]>(
+  const [left] = await em.execute<{ was: State }[]>(
     `with held as (select id, status from ${table} where id = ? for update),
        changed as (update ${table} as now set ${sets.text} from held where now.id = held.id and held.status in (${marksOf(sources)}) returning held.id, held.status as was),
        noted as (insert into state_events (kind, subject_id, from_state, to_state, reason, at) select ?, changed.id, changed.was, ?, ?, ?::timestamptz from changed)

@@ -31,7 +31,7 @@ const graphqlRows: Rows = {
   'subscription chatSessionUpdated id': 'session',
   ...Object.fromEntries(
     [
-      'query model id', 'query installedModel id', 'query downloadTask id', 'query deployment id', 'mutation pauseDownload input.taskId', 'mutation resumeDownload input.taskId',
+      'query model id', 'query installedModel id', 'query storageJob id', 'query downloadTask id', 'query deployment id', 'mutation pauseDownload input.taskId', 'mutation resumeDownload input.taskId',
       'mutation cancelDownload input.taskId', 'mutation retryDownload input.taskId', 'mutation prioritizeDownload input.taskId', 'mutation removeDownloadTask input.taskId',
       'mutation verifyInstalledModel input.installedModelId', 'mutation repairInstalledModel input.installedModelId', 'mutation deleteInstalledModel input.installedModelId',
       'mutation startDeployment input.deploymentId', 'mutation stopDeployment input.deploymentId', 'mutation restartDeployment input.deploymentId',

@@ -36,7 +36,7 @@ export class HistoryRepository {
 
   /** Null when the session or the question is gone. */
   async load({ sessionId, questionId, contextSize, maxTokens, share }: HistoryRequest): Promise<History | null> {
-    const em = this.#em.fork();
+    const em = this.#em;
     const [session, entries] = await Promise.all([readRow(em, ChatSession, [['id = ?', sessionId]]), this.#branch(em, sessionId, questionId)]);
     if (!session || entries.length === 0) return null;
     const systemPrompt = session.systemPrompt ?? '';
