@@ -39,6 +39,12 @@ const speedsKept = 32;
 /** A connection that is limited below this is not worth having. */
 const limitedBytesPerConnection = 512 * 1024;
 const lookAgainMs = 250;
+/** So many connections begin at once, and the others after a moment. */
+const atOnce = 2;
+const joinAfterMs = 25;
+/** Until so little is left, each connection has this many pieces to come; hashing it takes some hundredths of a second. */
+const lastRoundBytes = 64 * 1024 * 1024;
+const roundsLeftMin = 2;
 /** Key of tries that fail before a part is taken. */
 const noPart = -1;
 
@@ -101,6 +107,8 @@ export class Connections {
 
   async #work(place: number, signal: AbortSignal): Promise<void> {
     const { map } = this.#deps.file;
+    // Files that begin at the same moment get their first connections before one of them gets all there are.
+    if (place >= atOnce) await this.#deps.clock.sleep(joinAfterMs, signal);
     for (let isMore = true; isMore; ) {
       // A limit of speed may come and go meanwhile.
       while (place >= connectionsUnder(this.#deps.limits) && map.hasFree) await this.#deps.clock.sleep(lookAgainMs, signal);
@@ -112,13 +120,15 @@ export class Connections {
   }
 
   /**
-   * Large pieces while there is much to do, as each begins with a wait; ever smaller ones towards the end, so that the
-   * connections end together and the hash, which goes by the file's order, has little left then.
+   * Large pieces while there is much to do, as each begins with a wait, and smaller ones towards the end: connections
+   * end together, and what they bring at the same time is what the hash, which goes by the file's order, has left then.
    */
   #pieceParts(): number {
     const { map } = this.#deps.file;
     const most = Math.max(1, Math.floor(this.#deps.pieceBytes / map.partBytes));
-    return Math.min(most, Math.ceil(map.freeParts(most * this.#width) / this.#width));
+    const free = map.freeParts(most * this.#width * roundsLeftMin);
+    const isLast = free * map.partBytes <= lastRoundBytes;
+    return Math.min(most, Math.ceil(free / (isLast ? this.#width : this.#width * roundsLeftMin)));
   }
 
   async #workInOnePiece(signal: AbortSignal): Promise<void> {

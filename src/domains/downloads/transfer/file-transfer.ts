@@ -34,7 +34,7 @@ export type TransferSettings = {
 export const defaultTransferSettings: TransferSettings = {
   // The last bytes come in small parts in the file's order, so that connections and hash end together.
   partBytes: 2 * 1024 * 1024,
-  pieceBytes: 16 * 1024 * 1024,
+  pieceBytes: 24 * 1024 * 1024,
   bytesPerConnection: 8 * 1024 * 1024,
   connections: 16,
   connectionsSmall: 8,
