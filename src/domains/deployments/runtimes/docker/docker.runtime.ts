@@ -107,7 +107,8 @@ function validate(config: DeploymentConfig, images: AllowedImages): readonly Fie
   for (const name of Object.keys(config.environment ?? {})) {
     if (!environmentNames.has(name)) faults.push({ field: `config.environment.${name}`, message: `is not one that this runtime takes: ${[...environmentNames].join(', ')}` });
   }
-  return template === null ? faults : [...faults, ...templateFaults(config, template)];
+  // Of an image that is not known no argument is.
+  return [...faults, ...(template === null ? argumentFaults(config.extraArgs ?? [], new Set()) : templateFaults(config, template))];
 }
 
 /** What the one kind of server cannot honour. */

@@ -58,8 +58,11 @@ export class EngineServer {
       await this.#route(request, response);
     } catch (error) {
       if (response.headersSent || response.destroyed) response.destroy();
-      else sendError(response, this.#toRequestError(error));
-      // What of the body was not read must not be taken for the next request.
+      else {
+        // What of the body was not read must not be taken for the next request, and the caller not send one there.
+        if (!request.complete) response.setHeader('connection', 'close');
+        sendError(response, this.#toRequestError(error));
+      }
       if (!request.complete) request.destroy();
     }
   }
