@@ -1,5 +1,6 @@
 import { AppError } from '../../shared/errors.ts';
 import { acceptedTypes } from '../http/accept.ts';
+import { discardBody } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import { httpStatusOf, retryAfterSecondsOf, sendJson } from '../http/error-response.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
@@ -14,13 +15,9 @@ import { watchStall } from './stall.ts';
 
 export type GraphqlHttpOptions = { graphql: Graphql; page: GraphiqlPage; onRevoked: OnRevoked };
 
-function sendGraphqlError({ req, res, requestId, logger }: Exchange, error: AppError): void {
+async function sendGraphqlError({ req, res, requestId, logger }: Exchange, error: AppError): Promise<void> {
   const retryAfter = retryAfterSecondsOf(error);
-  if (!req.complete) {
-    // The rest of a refused body is thrown away, so that the client gets to read the answer instead of a reset.
-    res.setHeader('connection', 'close');
-    req.resume();
-  }
+  await discardBody(req, res);
   sendJson(res, httpStatusOf[error.code], { errors: [toWireError(error, { requestId, logger })] }, {
     ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
     ...(error.code === 'UNAUTHENTICATED' ? { 'www-authenticate': 'Bearer' } : {}),
@@ -76,7 +73,7 @@ export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOp
       accepted = await acceptRequest(exchange);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      sendGraphqlError(exchange, error);
+      await sendGraphqlError(exchange, error);
       return;
     }
     const signal = responseSignal(res);
