@@ -1,4 +1,5 @@
 import { getOperationAST, OperationTypeNode, type ExecutionResult } from 'graphql';
+import { isObject } from '../../shared/json-shapes.ts';
 import { openEventStream } from '../http/event-stream.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { Caller, Graphql } from './create-graphql.ts';
@@ -8,10 +9,6 @@ import { isStream } from './plugins.ts';
 import { toJson } from './projection.ts';
 
 const known: ReadonlySet<string> = new Set(['query', 'operationName', 'variables', 'extensions']);
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /** Null for whatever is not plainly a request; Yoga has the words for that. */
 function requestOf(body: Readonly<Record<string, unknown>>): OperationRequest | null {

@@ -1,7 +1,7 @@
-import { AppError, validationFailed } from '../../shared/errors.ts';
+import { validationFailed } from '../../shared/errors.ts';
 import { hasRole } from '../../shared/principal.ts';
 import { BodyBudget } from '../http/body-budget.ts';
-import { bodyBytesMax, bodyTooLarge, isJsonContentType, parseJsonObject, readBody } from '../http/body.ts';
+import { assertJsonBody, bodyBytesMax, bodyTooLarge, parseJsonObject, readBody } from '../http/body.ts';
 import type { Exchange } from '../http/exchange.ts';
 
 /** A file of 32 MiB, the most that is exported and imported, with what its quotes and lines are escaped by. */
@@ -15,10 +15,7 @@ const budget = new BodyBudget({ bytesMax: importBytesMax, heldBytesMax: 2 * impo
  * Throws UNSUPPORTED_MEDIA_TYPE, PAYLOAD_TOO_LARGE, OVERLOADED, VALIDATION_FAILED. Whoever has answered calls `giveBack`.
  */
 export async function readRequestBody({ req, principal, signal }: Exchange): Promise<{ body: Record<string, unknown>; giveBack: () => void }> {
-  // Other types are what a foreign page's form can send without being asked first.
-  if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
-    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
-  }
+  assertJsonBody(req);
   const mayImport = principal !== null && hasRole(principal, 'USER');
   const isLong = Number(req.headers['content-length'] ?? 0) > bodyBytesMax;
   const giveBack = mayImport && isLong ? budget.take(req) : (): void => undefined;

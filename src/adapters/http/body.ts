@@ -14,6 +14,12 @@ export function isJsonContentType(header: string | undefined): boolean {
   return type.trim() === 'application/json' && (charset === undefined || /^charset="?utf-?8"?$/.test(charset));
 }
 
+/** Throws UNSUPPORTED_MEDIA_TYPE. Encoded bodies are refused, not unpacked. */
+export function assertJsonBody({ headers }: IncomingMessage): void {
+  if (isJsonContentType(headers['content-type']) && headers['content-encoding'] === undefined) return;
+  throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
+}
+
 /** Throws PAYLOAD_TOO_LARGE by the declared length before reading, by the counted one while reading. */
 export async function readBody(req: IncomingMessage, signal: AbortSignal, bytesMax = bodyBytesMax): Promise<Buffer> {
   if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw bodyTooLarge(bytesMax);
@@ -59,13 +65,11 @@ export async function discardBody(req: IncomingMessage, res: ServerResponse): Pr
   }
 }
 
-/** The body as a JSON object; an empty body is an empty object. Encoded bodies are refused, not unpacked. */
+/** The body as a JSON object; an empty body is an empty object. */
 export async function readJsonObject(req: IncomingMessage, signal: AbortSignal, bytesMax = bodyBytesMax): Promise<Record<string, unknown>> {
   const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
   if (!hasBody) return {};
-  if (!isJsonContentType(req.headers['content-type']) || req.headers['content-encoding'] !== undefined) {
-    throw new AppError('UNSUPPORTED_MEDIA_TYPE', 'Send the body as application/json in UTF-8, not encoded.');
-  }
+  assertJsonBody(req);
   const bytes = await readBody(req, signal, bytesMax);
   if (bytes.byteLength === 0) return {};
   return parseJsonObject(bytes);

@@ -1,6 +1,6 @@
 import type * as z from 'zod';
 import { validationFailed, type FieldFault } from '../../shared/errors.ts';
-import { wordsOf } from '../rest/input.ts';
+import { wordsOf } from '../http/issue-words.ts';
 import { refusedFields } from './request-schemas.ts';
 
 export type ParsedBody<T> = {

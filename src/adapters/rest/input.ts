@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { AppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
 import { pageLimits } from '../../shared/paging.ts';
+import { wordsOf } from '../http/issue-words.ts';
 
 /** A search over several sources carries each one's own cursor. */
 const cursorLengthMax = 4096;
@@ -20,11 +21,6 @@ export const pageQuery = {
   limit: queryInteger(pageLimits.min, pageLimits.max).optional().describe('How many items, 1 to 100; default 20.'),
   cursor: z.string().min(1).max(cursorLengthMax).optional().describe('`next_cursor` of the page before.'),
 };
-
-/** Zod's own words speak of what it received; a person wants to hear what is missing. */
-export function wordsOf({ code, message }: z.core.$ZodIssue): string {
-  return code === 'invalid_type' && message.endsWith('received undefined') ? 'is required' : message;
-}
 
 function faultsOf(error: z.ZodError): FieldFault[] {
   return error.issues.flatMap((issue) => {

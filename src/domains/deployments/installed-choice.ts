@@ -1,5 +1,6 @@
 import { isAbsolute, join, normalize } from 'node:path';
 import { AppError } from '../../shared/errors.ts';
+import { isUsualWeights } from '../../shared/safetensors/weight-names.ts';
 import type { InstalledModelView } from '../downloads/types.ts';
 
 /** Share of the memory that a recommended variant leaves free, for its context and everything else. */
@@ -50,7 +51,7 @@ export function modelFilesOf(model: InstalledModelView): ModelFiles {
 /** Weights at the top are the model itself; some repositories carry them a second time in the publisher's own layout. */
 function safetensorsFilesOf(model: InstalledModelView): ModelFiles {
   const weights = model.files.filter((file) => /^[^/]+\.safetensors$/i.test(file.path));
-  const usual = weights.filter((file) => /^model[-.]/.test(file.path));
+  const usual = weights.filter((file) => isUsualWeights(file.path));
   const members = (usual.length > 0 ? usual : weights).toSorted((a, b) => (a.path < b.path ? -1 : 1));
   const parts = members.map((file) => pathWithin(model.folder, file.path));
   const [path] = parts;

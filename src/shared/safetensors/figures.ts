@@ -1,4 +1,5 @@
 import type { ModelFigures } from '../gguf/memory.ts';
+import { isObject } from '../json-shapes.ts';
 
 /** A server of PyTorch without a model: its libraries and, on a graphics card, their context. Not measured here. */
 const processBytes = 2 * 1024 ** 3;
@@ -66,5 +67,5 @@ function parseObject(text: string): Config | null {
 }
 
 function asObject(value: unknown): Config | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Config) : null;
+  return isObject(value) ? value : null;
 }

@@ -1,4 +1,5 @@
 import type { ByteSource } from '../gguf/byte-cursor.ts';
+import { isCounts, isObject } from '../json-shapes.ts';
 import { dtypeBits } from './dtypes.ts';
 
 /** The one error that reading a header throws by itself; what `readAt` throws passes through. */
@@ -71,12 +72,4 @@ function readTensor(value: unknown): { dtype: string; count: bigint; width: bigi
     throw new SafetensorsError('A tensor is not described as it should be.');
   }
   return { dtype, width, count: shape.reduce((product, length) => product * BigInt(length), 1n) };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isCounts(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
 }

@@ -36,21 +36,20 @@ export class HistoryRepository {
 
   /** Null when the session or the question is gone. */
   async load({ sessionId, questionId, contextSize, maxTokens, share }: HistoryRequest): Promise<History | null> {
-    const em = this.#em;
-    const [session, entries] = await Promise.all([readRow(em, ChatSession, [['id = ?', sessionId]]), this.#branch(em, sessionId, questionId)]);
+    const [session, entries] = await Promise.all([readRow(this.#em, ChatSession, [['id = ?', sessionId]]), this.#branch(sessionId, questionId)]);
     if (!session || entries.length === 0) return null;
     const systemPrompt = session.systemPrompt ?? '';
     const systemPromptBytes = Buffer.byteLength(systemPrompt);
     const ids = chooseWindow({ entries, systemPromptBytes, contextSize, maxTokens, share, bytesMax: promptBytesMax });
-    const rows = await em.execute<(PromptMessage & { id: string })[]>(`select id, role, content from chat_messages where id in (${marksOf(ids)})`, ids);
+    const rows = await this.#em.execute<(PromptMessage & { id: string })[]>(`select id, role, content from chat_messages where id in (${marksOf(ids)})`, ids);
     const byId = new Map(rows.map((row) => [row.id, row]));
     const turns = ids.flatMap((id) => byId.get(id) ?? []);
     return { messages: toPrompt(systemPrompt, turns), leftOut: entries.length - ids.length, canShrink: ids.length > 1 };
   }
 
   /** From the question up to the first message; only sizes, because most of a long branch is not sent. */
-  async #branch(em: SqlEntityManager, sessionId: string, questionId: string): Promise<BranchEntry[]> {
-    return await em.execute<BranchEntry[]>(
+  async #branch(sessionId: string, questionId: string): Promise<BranchEntry[]> {
+    return await this.#em.execute<BranchEntry[]>(
       `with recursive branch as (
          select id, parent_id, role, octet_length(content) as bytes, 1 as depth
          from chat_messages where id = ? and session_id = ?

@@ -1,3 +1,4 @@
+import { isCounts, isObject } from '../../../shared/json-shapes.ts';
 import { dtypeBits } from '../../../shared/safetensors/dtypes.ts';
 import type { ScanFinding } from '../file-scanner.ts';
 import type { Bytes } from './bounded-file.ts';
@@ -49,10 +50,6 @@ function parseObject(text: string): Record<string, unknown> {
   return parsed;
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 /** Names in sound JSON: texts that a colon follows. */
 function countKeys(text: string): number {
   let count = 0;
@@ -81,8 +78,4 @@ function spanOf(name: string, value: unknown): { start: number; end: number } {
   const needed = shape.reduce((product, length) => product * BigInt(length), bits);
   if (end < start || needed !== BigInt(end - start) * 8n) throw refuse(`${label} has another size than its shape.`);
   return { start, end };
-}
-
-function isCounts(value: unknown): value is number[] {
-  return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0);
 }

@@ -1,5 +1,6 @@
 import { readdir, realpath } from 'node:fs/promises';
 import path from 'node:path';
+import { isUsualWeights } from '../../../../shared/safetensors/weight-names.ts';
 
 export type MountedFile = { source: string; target: string };
 
@@ -9,8 +10,6 @@ const part = /-\d{5}-of-\d{5}\.gguf$/i;
 const safetensors = /\.safetensors$/i;
 /** What a server reads beside the weights; nothing that could be run. */
 const companion = /\.(?:json|txt|jinja|jinja2|tiktoken|model)$/i;
-/** As the usual library names weights; others in the same folder are the same ones once more. */
-const usualWeights = /^model[-.]/;
 
 /**
  * The files of a model as a container is to see them: each alone and where its name says, because in every store the
@@ -27,8 +26,8 @@ export async function mountModel(modelPath: string): Promise<{ files: MountedFil
 
 async function namesOf(folder: string, first: string): Promise<string[]> {
   if (safetensors.test(first)) {
-    const isUsual = usualWeights.test(first);
-    return (await readdir(folder)).filter((name) => companion.test(name) || (safetensors.test(name) && (!isUsual || usualWeights.test(name))));
+    const isUsual = isUsualWeights(first);
+    return (await readdir(folder)).filter((name) => companion.test(name) || (safetensors.test(name) && (!isUsual || isUsualWeights(name))));
   }
   return firstPart.test(first) ? (await readdir(folder)).filter((name) => part.test(name) && name.startsWith(first.replace(firstPart, ''))) : [first];
 }

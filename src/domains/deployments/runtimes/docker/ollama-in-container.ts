@@ -1,19 +1,13 @@
 import type { StreamingHttp } from '../../../../shared/streaming-http.ts';
 import type { RuntimeStart } from '../../runtime.ts';
-import type { DeploymentConfig } from '../../types.ts';
 import { createOllamaChat } from '../ollama/ollama-chat.ts';
-import { OllamaServer, type LoadOptions } from '../ollama/ollama-server.ts';
+import { loadOptionsOf, OllamaServer, type LoadOptions } from '../ollama/ollama-server.ts';
 
 /** How an Ollama server in a container is reached. */
 export type OllamaWays = { /** For answers. */ streaming: StreamingHttp; /** For everything else. */ fetch: typeof fetch };
 
 /** Nothing else is in that server, so one name does for all. */
 export const modelInContainer = 'llm-manager:latest';
-
-/** Sent with every request too, because others would make the server load it anew. */
-export function loadOptionsOf({ gpuLayers, threads }: DeploymentConfig, contextSize: number): LoadOptions {
-  return { num_ctx: contextSize, ...(gpuLayers === undefined ? {} : { num_gpu: gpuLayers }), ...(threads === undefined ? {} : { num_thread: threads }) };
-}
 
 /** Hands the file over and loads it. Rejects with what the server says, or the signal's reason. */
 export async function handOver(baseUrl: string, ways: OllamaWays, start: Pick<RuntimeStart, 'config' | 'log'> & { modelPath: string; contextSize: number }, signal: AbortSignal): Promise<void> {

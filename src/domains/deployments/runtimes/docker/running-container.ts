@@ -5,7 +5,8 @@ import { untilIdle } from '../llama-cpp/llama-server/server-process.ts';
 import type { DeploymentConfig } from '../../types.ts';
 import type { DockerEngine } from './docker-engine.ts';
 import { templateById, type ImageTemplate } from './image-templates.ts';
-import { chatInContainer, loadOptionsOf, modelInContainer, type OllamaWays } from './ollama-in-container.ts';
+import { loadOptionsOf } from '../ollama/ollama-server.ts';
+import { chatInContainer, modelInContainer, type OllamaWays } from './ollama-in-container.ts';
 import { WatchedContainer } from './container.ts';
 
 export type ContainerServer = { http: OutgoingHttp; baseUrl: string; template: ImageTemplate };

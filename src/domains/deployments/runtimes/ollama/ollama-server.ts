@@ -6,10 +6,16 @@ import { Readable } from 'node:stream';
 import { Ollama, type CreateRequest, type ModelResponse, type ProgressResponse } from 'ollama';
 import { AppError } from '../../../../shared/errors.ts';
 import type { OwnModel } from '../../runtime.ts';
+import type { DeploymentConfig } from '../../types.ts';
 import { judgeVersion } from './versions.ts';
 
 /** What a model is loaded with. Sent with every request too, because others would make the server load it anew. */
 export type LoadOptions = Readonly<Partial<Record<'num_ctx' | 'num_gpu' | 'num_thread', number>>>;
+
+/** Those of a deployment. */
+export function loadOptionsOf({ gpuLayers, threads }: DeploymentConfig, contextSize: number): LoadOptions & { num_ctx: number } {
+  return { num_ctx: contextSize, ...(gpuLayers === undefined ? {} : { num_gpu: gpuLayers }), ...(threads === undefined ? {} : { num_thread: threads }) };
+}
 
 /** Until it is told to unload: when nobody uses a model is for the supervisor to say. */
 export const keepLoaded = -1;

@@ -8,7 +8,7 @@ import type { ModelRuntime, OwnModel, RunningModel, RuntimeExit, RuntimeHandle, 
 import type { DeploymentConfig, DeploymentUseView, EngineInfo, RuntimeInfo } from '../../types.ts';
 import { readModelFile } from '../llama-cpp/model-file.ts';
 import { createOllamaChat } from './ollama-chat.ts';
-import { completeName, digestOf, OllamaServer, type LoadOptions } from './ollama-server.ts';
+import { completeName, digestOf, loadOptionsOf, OllamaServer, type LoadOptions } from './ollama-server.ts';
 
 export type OllamaRuntimeDeps = {
   /** The server as the operator has set it, or where Ollama's own tools look for it. */
@@ -134,7 +134,7 @@ async function toServe(server: OllamaServer, request: RuntimeStart, signal: Abor
   }
   const own = ownModel === undefined ? null : await server.find(ownModel, signal);
   if (own === null) throw new AppError('MODEL_NOT_INSTALLED', `The Ollama server has no model ${ownModel ?? ''} any more.`);
-  const load = withSettings(config, config.contextSize ?? defaultContextSize(await server.contextLength(own.name, signal)));
+  const load = loadOptionsOf(config, config.contextSize ?? defaultContextSize(await server.contextLength(own.name, signal)));
   return { model: own.name, load, ensure: () => Promise.resolve() };
 }
 
@@ -148,11 +148,7 @@ async function loadOptions({ config }: RuntimeStart, modelPath: string): Promise
   const { header } = await readModelFile(modelPath).catch((cause: unknown) => {
     throw new AppError('UNSUPPORTED_MODEL', `The model's file cannot be used: ${cause instanceof GgufError ? cause.message : 'it cannot be opened'}`, { cause });
   });
-  return withSettings(config, config.contextSize ?? defaultContextSize(header.contextLength));
-}
-
-function withSettings({ gpuLayers, threads }: DeploymentConfig, contextSize: number): LoadOptions & { num_ctx: number } {
-  return { num_ctx: contextSize, ...(gpuLayers === undefined ? {} : { num_gpu: gpuLayers }), ...(threads === undefined ? {} : { num_thread: threads }) };
+  return loadOptionsOf(config, config.contextSize ?? defaultContextSize(header.contextLength));
 }
 
 async function ensureModel(wanted: { server: OllamaServer; model: string; modelPath: string }, request: RuntimeStart, signal: AbortSignal): Promise<void> {
