@@ -164,10 +164,10 @@ export class DeploymentRepository {
   }
 
   async events(id: string, page: PageRequest): Promise<Page<DeploymentEventView>> {
-    const before = page.cursor === undefined ? undefined : numberCursor(page.cursor);
+    const before = page.cursor === undefined ? undefined : numberCursor(id, page.cursor);
     const where: FilterQuery<StateEvent> = { kind: deploymentMachine.name, subjectId: id, ...(before === undefined ? {} : { id: { $lt: before } }) };
     const rows = await this.#em().find(StateEvent, where, { orderBy: { id: 'desc' }, limit: page.limit + 1 });
-    const { items, ...rest } = pageOf(rows, page.limit, null, (row) => encodeCursor([String(row.id)]));
+    const { items, ...rest } = pageOf(rows, page.limit, null, (row) => encodeCursor([id, String(row.id)]));
     return { ...rest, items: items.map(toEvent) };
   }
 }
@@ -193,10 +193,10 @@ function toEvent(row: StateEvent): DeploymentEventView {
   return { id: String(row.id), fromStatus: row.fromState as DeploymentStatus | null, toStatus: row.toState as DeploymentStatus, reason: row.reason ?? null, at: row.at };
 }
 
-function numberCursor(cursor: string): bigint {
-  const [id] = decodeCursor(cursor, 1);
+function numberCursor(deploymentId: string, cursor: string): bigint {
+  const [owner, id] = decodeCursor(cursor, 2);
   // Decoding nonsense gives the error that callers know for a bad cursor.
-  if (typeof id !== 'string' || !/^\d{1,18}$/.test(id)) decodeCursor('', 1);
+  if (owner !== deploymentId || typeof id !== 'string' || !/^\d{1,18}$/.test(id)) decodeCursor('', 2);
   return BigInt(String(id));
 }
 

@@ -3,10 +3,11 @@ import { isAppError, type StoredError } from '../../shared/errors.ts';
 import { healthPolicyOf, keepAliveMsOf, restartPolicyOf } from './deployment-config.ts';
 import { deploymentMachine, type DeploymentStatus } from './deployment.machine.ts';
 import type { DeploymentRow, StatePatch } from './deployment.repository.ts';
-import { failedStart, runEngine, type EngineRunHooks, type RunOutcome } from './engine-run.ts';
+import { failedStart, harmless, runEngine, type EngineRunHooks, type RunOutcome } from './engine-run.ts';
 import { unknownHealth, unknownNow } from './health.ts';
 import type { LiveEngine } from './live-engine.ts';
 import type { OpenLog } from './logs/log-store.ts';
+import { tellable } from './logs/log-line.ts';
 import { adoptModel, endLeftOver } from './model-adoption.ts';
 import { decideRestart } from './restart-policy.ts';
 import type { ModelRuntime, RunningModel } from './runtime.ts';
@@ -184,14 +185,15 @@ export class EngineCycle {
         if (isNews && this.#live.current) this.#owner.publish('running');
       },
       onUnhealthy: async (message) => {
-        await this.#owner.change('unhealthy', {}, message);
+        await this.#owner.change('unhealthy', {}, tellable(message));
       },
       onHealthyLong: () => repository.patch(this.#id, { recentFailures: [] }),
       onLost: (why) => this.#live.lose(why),
     };
   }
 
-  async #decide(runtime: ModelRuntime, outcome: RunOutcome, open: OpenLog): Promise<Next> {
+  async #decide(runtime: ModelRuntime, told: RunOutcome, open: OpenLog): Promise<Next> {
+    const outcome = harmless(told);
     // A start that was asked for while it ran has been answered by its running; a later one counts.
     this.#owner.answered();
     const row = await this.#deps.repository.find(this.#id);

@@ -4,6 +4,7 @@ import type { Logger } from '../../shared/logger.ts';
 import type { GenerationProbe } from './generation-probe.ts';
 import { watchHealth } from './health-watch.ts';
 import type { OpenLog } from './logs/log-store.ts';
+import { tellable } from './logs/log-line.ts';
 import { healthyResetMs } from './restart-policy.ts';
 import type { ModelRuntime, RunningModel, RuntimeExit, RuntimeHandle, RuntimeStart } from './runtime.ts';
 import { TimeLimitExceeded } from './time-limit.ts';
@@ -184,6 +185,12 @@ function startOutcome(error: unknown, options: EngineRunOptions): RunOutcome {
   if (isAppError(error)) return failedStart(error.code, error.message);
   options.logger.error({ err: error }, 'a runtime failed in an unexpected way');
   return failedStart('START_FAILED', 'The engine could not be started because of an internal error.');
+}
+
+/** The same in words that can be stored and shown: servers of others have a say in them. */
+export function harmless({ error, exit, ...rest }: RunOutcome): RunOutcome {
+  const reason = exit.reason === null ? null : tellable(exit.reason);
+  return { ...rest, error: { ...error, message: tellable(error.message) }, exit: { ...exit, reason } };
 }
 
 export function failedStart(code: ErrorCode, message: string): RunOutcome {

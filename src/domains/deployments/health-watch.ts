@@ -1,6 +1,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import type { GenerationProbe } from './generation-probe.ts';
 import { nextHealth, unknownHealth, unknownNow } from './health.ts';
+import { tellable } from './logs/log-line.ts';
 import { HealthUnknownError, type RunningModel } from './runtime.ts';
 import { TimeLimitExceeded, withTimeLimit } from './time-limit.ts';
 import type { DeploymentHealth, HealthPolicy } from './types.ts';
@@ -56,6 +57,6 @@ async function attempt(limitSeconds: number, check: (signal: AbortSignal) => Pro
     signal.throwIfAborted();
     if (error instanceof HealthUnknownError) return error;
     if (error instanceof TimeLimitExceeded) return `no answer within ${limitSeconds} s`;
-    return error instanceof Error ? error.message : String(error);
+    return tellable(error instanceof Error ? error.message : String(error));
   }
 }

@@ -107,9 +107,27 @@ describe('reading', () => {
     expect(await messages({ limit: 10 })).toEqual(['whole', 'after']);
   });
 
+  it('refuses a cursor of another deployment, whose lines lie elsewhere', async () => {
+    await writeRun(1, ['one', 'two']);
+    const { nextCursor } = await store.read(id, { limit: 1 }, never);
+    const other = newId();
+    const open = await store.openRun(other, 1);
+    for (const line of ['three', 'four']) open.log.write('stderr', 'info', line);
+    await open.close();
+    await expect(store.read(other, { limit: 1, cursor: nextCursor ?? '' }, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED', details: { fields: [{ field: 'cursor' }] } });
+  });
+
+  it('takes no time from an engine that is no time or far ahead, so that one line cannot carry all later ones away', async () => {
+    const open = await store.openRun(id, 1);
+    await writeFile(open.outputFile, '9999-12-31T23:59:59.999Z info from the future\n2026-99-99T99:99:99.999Z info no time\nplain\n');
+    await open.close();
+    const { items } = await store.read(id, { limit: 10 }, never);
+    expect(items.map(({ time, message }) => [time, message])).toEqual(['from the future', 'no time', 'plain'].map((message) => ['2026-01-01T00:00:00.000Z', message]));
+  });
+
   it('refuses a cursor that no line has', async () => {
     await expect(store.read(id, { limit: 1, cursor: 'nonsense' }, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
-    const negative = Buffer.from('[-1,0,0]').toString('base64url');
+    const negative = Buffer.from(JSON.stringify([id, -1, 0, 0])).toString('base64url');
     await expect(store.read(id, { limit: 1, cursor: negative }, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
   });
 

@@ -29,6 +29,14 @@ export function neutralise(text: string): string {
   return stripVTControlCharacters(text).replaceAll(dangerous, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
 }
 
+/** Characters of a message that are kept; the log has it all. */
+const tellableLengthMax = 4_000;
+
+/** What others' programs say, as it may be stored beside a state and shown: see `neutralise`, and of bounded length. */
+export function tellable(text: string): string {
+  return neutralise(text.slice(0, tellableLengthMax)).toWellFormed();
+}
+
 export type EngineLine = { time: string | null; level: LogLevel; message: string };
 
 const stamped = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z) (debug|info|warn|error) (.*)$/;
@@ -37,8 +45,13 @@ const stamped = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z) (debug|info|warn
 export function parseEngineLine(raw: string): EngineLine {
   const match = stamped.exec(raw);
   // The pattern allows these four words only.
-  if (match) return { time: match[1] ?? null, level: (match[2] ?? 'info') as LogLevel, message: match[3] ?? '' };
+  if (match) return { time: existing(match[1] ?? ''), level: (match[2] ?? 'info') as LogLevel, message: match[3] ?? '' };
   return { time: null, level: guessLevel(raw), message: raw };
+}
+
+/** Null for a time that looks like one and is none: whoever reads the log has to make a date of it. */
+function existing(time: string): string | null {
+  return Number.isNaN(Date.parse(time)) ? null : time;
 }
 
 function guessLevel(text: string): LogLevel {
@@ -52,19 +65,21 @@ function guessLevel(text: string): LogLevel {
 /** What stands in the file: short keys, because there are many lines. */
 export type StoredLine = { t: string; s: LogLine['stream']; l: LogLevel; m: string };
 
-export function toLogLine(stored: StoredLine, end: LogPosition): LogLine {
-  return { time: stored.t, stream: stored.s, level: stored.l, message: stored.m, run: end.run, cursor: cursorOf(end) };
+export function toLogLine(deploymentId: string, stored: StoredLine, end: LogPosition): LogLine {
+  return { time: stored.t, stream: stored.s, level: stored.l, message: stored.m, run: end.run, cursor: cursorOf(deploymentId, end) };
 }
 
-export function cursorOf(position: LogPosition): string {
-  return encodeCursor([position.run, position.segment, position.offset]);
+/** Names the deployment, because the same position in another one's log is another line. */
+function cursorOf(deploymentId: string, { run, segment, offset }: LogPosition): string {
+  return encodeCursor([deploymentId, run, segment, offset]);
 }
 
-/** Throws VALIDATION_FAILED for a cursor that no line of a log has. */
-export function positionOf(cursor: string): LogPosition {
-  const [run, segment, offset] = decodeCursor(cursor, 3).map((part) => (Number.isSafeInteger(part) && Number(part) >= 0 ? Number(part) : undefined));
+/** Throws VALIDATION_FAILED for a cursor that no line of this deployment's log has. */
+export function positionOf(deploymentId: string, cursor: string): LogPosition {
+  const [owner, ...numbers] = decodeCursor(cursor, 4);
+  const [run, segment, offset] = numbers.map((part) => (Number.isSafeInteger(part) && Number(part) >= 0 ? Number(part) : undefined));
   // Decoding nonsense gives the error that callers know for a bad cursor.
-  if (run === undefined || segment === undefined || offset === undefined) decodeCursor('', 3);
+  if (owner !== deploymentId || run === undefined || segment === undefined || offset === undefined) decodeCursor('', 4);
   return { run: run ?? 0, segment: segment ?? 0, offset: offset ?? 0 };
 }
 

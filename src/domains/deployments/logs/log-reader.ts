@@ -2,12 +2,14 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LogLine } from '../../../shared/event-bus.ts';
 import { systemErrorCode } from '../../../shared/system-error.ts';
-import { comparePositions, toLogLine, type LogPosition, type StoredLine } from './log-line.ts';
+import { comparePositions, logStart, toLogLine, type LogPosition, type StoredLine } from './log-line.ts';
 
 const filePattern = /^(\d{1,9})\.(\d{1,9})\.jsonl$/;
 const newline = 0x0a;
 
 export type Segment = { run: number; segment: number; path: string };
+/** Where the log of one deployment lies. */
+export type LogFolder = { deploymentId: string; path: string };
 
 export function segmentFile(folder: string, run: number, segment: number): string {
   return join(folder, `${run}.${segment}.jsonl`);
@@ -46,42 +48,42 @@ export async function listSegments(folder: string): Promise<Segment[]> {
 }
 
 /** Every line after `after`, oldest first. Files that rotation takes away meanwhile are passed over. */
-export async function* readForward(folder: string, after: LogPosition, signal: AbortSignal): AsyncGenerator<LogLine> {
+export async function* readForward({ deploymentId, path }: LogFolder, after: LogPosition, signal: AbortSignal): AsyncGenerator<LogLine> {
   let before: Segment | null = null;
-  for (const file of await listSegments(folder)) {
+  for (const file of await listSegments(path)) {
     if (file.run < after.run || (file.run === after.run && file.segment < after.segment)) continue;
     signal.throwIfAborted();
-    const lines = await readSegment(file, after);
+    const lines = await readSegment(deploymentId, file, after);
     const isGap = before?.run === file.run && file.segment > before.segment + 1;
-    if (isGap) yield gapLine(file, lines[0]?.time);
+    if (isGap) yield gapLine(deploymentId, file, lines[0]?.time);
     yield* lines;
     before = file;
   }
 }
 
 /** Whole files of lines, newest file first, each file's lines oldest first. */
-export async function* readBackward(folder: string, signal: AbortSignal): AsyncGenerator<readonly LogLine[]> {
-  const files = await listSegments(folder);
+export async function* readBackward({ deploymentId, path }: LogFolder, signal: AbortSignal): AsyncGenerator<readonly LogLine[]> {
+  const files = await listSegments(path);
   for (const file of files.reverse()) {
     signal.throwIfAborted();
-    yield await readSegment(file, { run: 0, segment: 0, offset: 0 });
+    yield await readSegment(deploymentId, file, logStart);
   }
 }
 
-function gapLine(file: Segment, time: string | undefined): LogLine {
+function gapLine(deploymentId: string, file: Segment, time: string | undefined): LogLine {
   const stored: StoredLine = { t: time ?? new Date(0).toISOString(), s: 'supervisor', l: 'warn', m: 'Lines are missing here: the log of this run grew longer than is kept.' };
-  return toLogLine(stored, { run: file.run, segment: file.segment, offset: 0 });
+  return toLogLine(deploymentId, stored, { run: file.run, segment: file.segment, offset: 0 });
 }
 
 /** A file is small by rotation (see `LogLimits.segmentBytes`), so it is read whole. */
-async function readSegment(file: Segment, after: LogPosition): Promise<LogLine[]> {
+async function readSegment(deploymentId: string, file: Segment, after: LogPosition): Promise<LogLine[]> {
   const bytes = await readFile(file.path).catch(ignoreMissing(Buffer.alloc(0)));
   const lines: LogLine[] = [];
   let from = 0;
   for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, from)) {
     const position = { run: file.run, segment: file.segment, offset: end + 1 };
     const stored = comparePositions(position, after) > 0 ? parseStored(bytes.toString('utf8', from, end)) : null;
-    if (stored) lines.push(toLogLine(stored, position));
+    if (stored) lines.push(toLogLine(deploymentId, stored, position));
     from = end + 1;
   }
   return lines;

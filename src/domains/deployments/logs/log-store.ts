@@ -8,7 +8,7 @@ import type { Page } from '../../../shared/paging.ts';
 import type { LogEvent, LogQuery } from '../types.ts';
 import { EngineOutput } from './engine-output.ts';
 import { comparePositions, isAtLeast, logStart, positionOf, type LogPosition } from './log-line.ts';
-import { endOfRun, listOutputs, listSegments, outputFileOf, readBackward, readForward, segmentFile } from './log-reader.ts';
+import { endOfRun, listOutputs, listSegments, outputFileOf, readBackward, readForward, segmentFile, type LogFolder } from './log-reader.ts';
 import { defaultLogLimits, RunLog, type LogLimits } from './run-log.ts';
 
 /** The most that `tail` may ask for; a page's own limit applies besides. */
@@ -67,6 +67,7 @@ export class LogStore {
     const folder = this.#folderOf(deploymentId);
     const onFault = (error: unknown): void => this.#options.logger.warn({ deploymentId, err: error }, 'the log of a deployment could not be written or read');
     const log = new RunLog({
+      deploymentId,
       fileOf: (segment) => segmentFile(folder, run, segment),
       run,
       begin,
@@ -91,15 +92,15 @@ export class LogStore {
 
   /** Lines oldest first; `cursor` goes on after a page, `tail` begins so many lines before the end. */
   async read(deploymentId: string, query: LogQuery, signal: AbortSignal): Promise<Page<LogLine>> {
-    const folder = this.#folderOf(deploymentId);
+    const log = this.#logOf(deploymentId);
+    const after = query.cursor === undefined ? logStart : positionOf(deploymentId, query.cursor);
     await this.#catchUp(deploymentId);
     if (query.tail !== undefined && query.cursor === undefined) {
-      const tail = await this.#tail(folder, Math.min(query.tail, tailMax), query, signal);
+      const tail = await this.#tail(log, Math.min(query.tail, tailMax), query, signal);
       return toPage(tail.slice(0, query.limit), tail.length > query.limit);
     }
-    const after = query.cursor === undefined ? logStart : positionOf(query.cursor);
     const items: LogLine[] = [];
-    for await (const line of readForward(folder, after, signal)) {
+    for await (const line of readForward(log, after, signal)) {
       if (!matches(line, query)) continue;
       if (items.length === query.limit) return toPage(items, true);
       items.push(line);
@@ -109,25 +110,25 @@ export class LogStore {
 
   /** Stored lines first (from `since`, or the last `tail`; else none), then live ones until the signal aborts. */
   async *follow(deploymentId: string, options: LogFilter & { tail?: number }, signal: AbortSignal): AsyncGenerator<LogEvent> {
-    const folder = this.#folderOf(deploymentId);
+    const log = this.#logOf(deploymentId);
     // Subscribed before the files are read, so that no line falls between.
     const live = this.#options.events.subscribe('deployment.log', { key: deploymentId, delivery: 'all' }, signal);
     try {
       let last: LogPosition | null = null;
       for await (const line of this.#stored(deploymentId, options, signal)) {
         yield { type: 'line', line };
-        last = positionOf(line.cursor);
+        last = positionOf(deploymentId, line.cursor);
       }
       for await (const delivery of live) {
         if (delivery.type === 'resync') continue;
         const { line } = delivery.payload;
-        const position = positionOf(line.cursor);
+        const position = positionOf(deploymentId, line.cursor);
         if (last && comparePositions(position, last) <= 0) continue;
         if (delivery.droppedBefore > 0 && last) {
           // What was dropped while the files were read may be in them: what is there is read, not reported.
           await this.#catchUp(deploymentId);
-          for await (const missed of readForward(folder, last, signal)) {
-            if (comparePositions(positionOf(missed.cursor), position) >= 0) break;
+          for await (const missed of readForward(log, last, signal)) {
+            if (comparePositions(positionOf(deploymentId, missed.cursor), position) >= 0) break;
             if (matches(missed, options)) yield { type: 'line', line: missed };
           }
         } else if (delivery.droppedBefore > 0) {
@@ -151,18 +152,18 @@ export class LogStore {
   async *#stored(deploymentId: string, options: LogFilter & { tail?: number }, signal: AbortSignal): AsyncGenerator<LogLine> {
     if (options.since === undefined && options.tail === undefined) return;
     await this.#catchUp(deploymentId);
-    const folder = this.#folderOf(deploymentId);
+    const log = this.#logOf(deploymentId);
     if (options.tail !== undefined) {
-      yield* await this.#tail(folder, Math.min(options.tail, tailMax), options, signal);
+      yield* await this.#tail(log, Math.min(options.tail, tailMax), options, signal);
       return;
     }
-    for await (const line of readForward(folder, logStart, signal)) if (matches(line, options)) yield line;
+    for await (const line of readForward(log, logStart, signal)) if (matches(line, options)) yield line;
   }
 
-  async #tail(folder: string, count: number, filter: LogFilter, signal: AbortSignal): Promise<LogLine[]> {
+  async #tail(log: LogFolder, count: number, filter: LogFilter, signal: AbortSignal): Promise<LogLine[]> {
     let newest: LogLine[] = [];
     if (count === 0) return newest;
-    for await (const lines of readBackward(folder, signal)) {
+    for await (const lines of readBackward(log, signal)) {
       newest = [...lines.filter((line) => matches(line, filter)), ...newest];
       if (newest.length >= count) break;
     }
@@ -186,6 +187,10 @@ export class LogStore {
       }),
     );
     await Promise.all(old.flat().map((segment) => rm(segment.path, { force: true })));
+  }
+
+  #logOf(deploymentId: string): LogFolder {
+    return { deploymentId, path: this.#folderOf(deploymentId) };
   }
 
   #folderOf(deploymentId: string): string {

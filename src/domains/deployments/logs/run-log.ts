@@ -30,10 +30,13 @@ export const defaultLogLimits: LogLimits = {
 };
 
 const flushDelayMs = 100;
+/** Clocks of other machines are never quite right. */
+const aheadMsMax = 60_000;
 /** Kept in memory, to say why an engine failed. */
 const lastLinesKept = 50;
 
 export type RunLogOptions = {
+  deploymentId: string;
   /** The file of one segment of this run. */
   fileOf: (segment: number) => string;
   run: number;
@@ -93,7 +96,10 @@ export class RunLog {
   /** Stores one line that was admitted; `time` is ISO 8601. */
   write(stream: LogLine['stream'], level: LogLevel, message: string, time: string | null = null): void {
     if (this.#leftOut > 0) this.#tellLeftOut();
-    this.#store({ t: time ?? this.#options.clock.now().toISOString(), s: stream, l: level, m: neutralise(message) });
+    const now = this.#options.clock.now();
+    // All later lines stand behind this one: a time that an engine makes up must not carry them into the future.
+    const isTrusted = time !== null && Date.parse(time) - now.getTime() <= aheadMsMax;
+    this.#store({ t: isTrusted ? time : now.toISOString(), s: stream, l: level, m: neutralise(message) });
   }
 
   /** What the supervisor itself has to say is never left out. */
@@ -132,7 +138,7 @@ export class RunLog {
       if (this.#last.length > lastLinesKept) this.#last.shift();
     }
     const end: LogPosition = { run: this.#options.run, segment: this.#segment, offset: this.#offset };
-    this.#options.onLine(toLogLine(line, end));
+    this.#options.onLine(toLogLine(this.#options.deploymentId, line, end));
     this.#timer ??= setTimeout(() => void this.flush(), flushDelayMs).unref();
   }
 

@@ -23,7 +23,10 @@ const unusable: readonly { key: keyof DeploymentConfig; field: string }[] = [
 
 /** A list of models is small; some gateways list thousands. */
 const modelsBytesMax = 4 * 1024 * 1024;
-const modelsSchema = z.object({ data: z.array(z.object({ id: z.string().min(1) })).min(1) });
+const nameLengthMax = 300;
+// Letters of any alphabet, no controls and nothing invisible: the first one is stored, shown and sent back.
+const isName = (id: string): boolean => id.length <= nameLengthMax && id.isWellFormed() && /^[^\p{C}\p{Zl}\p{Zp}]+$/u.test(id);
+const modelsSchema = z.object({ data: z.array(z.object({ id: z.string() })) });
 
 /** Uses a server that somebody else runs and that speaks OpenAI's HTTP: vLLM, LM Studio, Ollama, a hosted one. */
 export function createRemoteRuntime(deps: RemoteRuntimeDeps): ModelRuntime {
@@ -102,8 +105,9 @@ async function listModels(deps: RemoteRuntimeDeps, server: { baseUrl: string; he
   if (status === 401 || status === 403) throw new Error(`it refuses the key (status ${status})`);
   if (status !== 200) throw new Error(`/v1/models answered with status ${status}`);
   const parsed = modelsSchema.safeParse(parseJson(Buffer.from(body).toString('utf8')));
-  if (!parsed.success) throw new Error('/v1/models did not answer with a list of models');
-  return parsed.data.data.map((model) => model.id);
+  const names = parsed.success ? parsed.data.data.map(({ id }) => id).filter(isName) : [];
+  if (names.length === 0) throw new Error('/v1/models did not answer with a list of models');
+  return names;
 }
 
 function parseJson(text: string): unknown {
