@@ -4,11 +4,14 @@ import path from 'node:path';
 import { createHttpServer, type HttpServer } from './adapters/server.ts';
 import { createGuard } from './adapters/http/guard.ts';
 import { createMetricsHandler, createReadinessHandler } from './adapters/http/probes.ts';
+import { createAuthenticate } from './adapters/http/origin.ts';
 import { createKeyWatch } from './adapters/http/key-watch.ts';
 import { createGraphqlEndpoint } from './adapters/graphql/create-endpoint.ts';
+import type { GraphqlServices } from './adapters/graphql/context.ts';
 import { createOpenAi } from './adapters/openai/create-openai.ts';
 import { createRest } from './adapters/rest/create-rest.ts';
 import { createSockets } from './adapters/websocket/create-sockets.ts';
+import { createAudit, type AuditModule } from './domains/access/audit/create-audit.ts';
 import { createAccess, type AccessModule } from './domains/access/create-access.ts';
 import { createCatalog } from './domains/catalog/catalog.service.ts';
 import type { Catalog } from './domains/catalog/catalog.ts';
@@ -109,7 +112,7 @@ async function start(options: StartOptions, runner: Runner, signal: AbortSignal)
   runner.defer('deployments', (deadline) => rooms.deployments.stop(deadline));
   await rooms.downloads.start();
   base.instances.watch();
-  startHousekeeping(options, base, runner);
+  startHousekeeping(options, base, rooms, runner);
   const { host, port } = options.config.server;
   const address = await server.listen(host, port).catch((error: unknown) => {
     throw describeListenFault(error, { host, port });
@@ -125,12 +128,13 @@ async function start(options: StartOptions, runner: Runner, signal: AbortSignal)
   return { url, dataDir: base.folder.path, adminKeyFile: base.folder.adminKeyFile, databaseKind: base.database.kind };
 }
 
-function startHousekeeping({ logger }: AppOptions, { database }: Foundation, runner: Runner): void {
+function startHousekeeping({ config, logger }: AppOptions, { database }: Foundation, { audit }: Rooms, runner: Runner): void {
   const stopping = new AbortController();
   const daysAgo = (days: number): Date => new Date(systemClock.now().getTime() - days * dayMs);
   const chores = [
     { name: 'idempotency keys', run: () => purgeIdempotencyRecords(database.orm.em, daysAgo(idempotencyDays)) },
     { name: 'state events', run: () => purgeStateEvents(database.orm.em, daysAgo(stateEventDays)) },
+    { name: 'audit log', run: () => audit.purge(config.access.audit) },
   ];
   const ended = keepHouse({ chores, everyMs: choresEveryMs, clock: systemClock, logger }, stopping.signal);
   runner.defer('housekeeping', async () => {
@@ -178,7 +182,7 @@ const pluginHosts =
     return { dataDir, http, clock: systemClock, logger: logger.child({ plugin: name }) };
   };
 
-type Rooms = { access: AccessModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom };
+type Rooms = { access: AccessModule; audit: AuditModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom };
 
 /** An embedded database has this one service: what a killed predecessor held is free at once. */
 const isSoleWorker = ({ kind }: Database): boolean => kind !== 'postgresql';
@@ -190,6 +194,8 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
   const common = { em: database.orm.em, events, clock: systemClock, logger, instances: base.instances };
   const access = createAccess(common);
   runner.defer('access', () => access.stop());
+  const audit = createAudit(common);
+  runner.defer('audit log', () => audit.stop());
   const disks = [
     { path: folder.path, purpose: 'data' as const },
     { path: huggingface.cacheDir, purpose: 'models' as const },
@@ -212,16 +218,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     scanners: [...(config.downloads.clamd ? [createClamdScanner({ endpoint: config.downloads.clamd })] : []), ...base.plugins.scanners],
     ollama: createOllamaStore({ host: ollama.host, registryEndpoint: ollama.registry, hubEndpoint: huggingface.endpoint, fetch: base.inferenceFetch }),
     isModelInUse: (installedModelId: string) => deployments.deployments.usesInstalledModel(installedModelId),
-    config: {
-      parallel: config.downloads.parallel,
-      parallelPerSource: config.downloads.parallelPerSource,
-      connectionsPerHost: config.downloads.connectionsPerHost,
-      maxBytesPerSecond: config.downloads.maxBytesPerSecond,
-      hfCacheDir: huggingface.cacheDir,
-      modelsDir: config.data.modelsDir,
-      dataDir: folder.path,
-      adoptAtStart: true,
-    },
+    config: downloadsConfigOf(config, folder),
   });
   const deployments: DeploymentsRoom = createDeployments({
     ...common,
@@ -233,7 +230,13 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     config: { onStop: config.deployments.onStop },
   });
   const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference, limits: chatLimitsOf(config) });
-  return { access, catalog, downloads, deployments, chat, system };
+  return { access, audit, catalog, downloads, deployments, chat, system };
+}
+
+function downloadsConfigOf({ downloads, sources, data }: Config, folder: DataFolder): Parameters<typeof createDownloads>[0]['config'] {
+  const { parallel, parallelPerSource, connectionsPerHost, maxBytesPerSecond } = downloads;
+  const { cacheDir: hfCacheDir } = sources.huggingface;
+  return { parallel, parallelPerSource, connectionsPerHost, maxBytesPerSecond, hfCacheDir, modelsDir: data.modelsDir, dataDir: folder.path, adoptAtStart: true };
 }
 
 function chatLimitsOf({ chat: { stopUnreadAfterSeconds: seconds } }: Config): { stopUnreadAfterMs: number | null } {
@@ -279,11 +282,8 @@ async function ensureAdminKey({ config, logger }: AppOptions, folder: DataFolder
   if (stored !== secret) await writeAdminKey(folder, secret);
 }
 
-function createFront({ config, logger, version }: AppOptions, base: Foundation, rooms: Rooms): { server: HttpServer; closeSockets: () => void } {
-  const access = rooms.access.access;
-  const authenticate = (credential: string) => access.authenticate(credential);
-  const { onRevoked, close: closeKeyWatch } = createKeyWatch({ events: base.events, access, logger });
-  const services = {
+function servicesOf(version: string, { startedAt, database, live }: Foundation, rooms: Rooms): GraphqlServices {
+  return {
     catalog: rooms.catalog,
     downloads: rooms.downloads.downloads,
     installed: rooms.downloads.installed,
@@ -291,20 +291,30 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
     deployments: rooms.deployments.deployments,
     chat: rooms.chat.chat,
     system: rooms.system.system,
-    access,
+    access: rooms.access.access,
+    auditLog: rooms.audit.log,
+    auditTrail: rooms.audit.trail,
     serverInfo: () => ({
       name: 'llm-manager',
       version,
-      startedAt: base.startedAt,
-      database: base.database.kind,
-      events: base.live.kind,
+      startedAt,
+      database: database.kind,
+      events: live.kind,
       platform: `${process.platform}-${process.arch}`,
       nodeVersion: process.version,
     }),
   };
+}
+
+function createFront({ config, logger, version }: AppOptions, base: Foundation, rooms: Rooms): { server: HttpServer; closeSockets: () => void } {
+  const access = rooms.access.access;
+  const audit = rooms.audit.log;
+  const authenticate = createAuthenticate(access, audit);
+  const { onRevoked, close: closeKeyWatch } = createKeyWatch({ events: base.events, access, logger });
+  const services = servicesOf(version, base, rooms);
   const graphql = createGraphqlEndpoint({ services, logger, authenticate, onRevoked });
-  const rest = createRest({ graphql: graphql.graphql, chat: services.chat, onRevoked, version });
-  const openAi = createOpenAi({ deployments: rooms.deployments.deployments, relays: rooms.chat.relays, onRevoked });
+  const rest = createRest({ graphql: graphql.graphql, chat: services.chat, audit, onRevoked, version });
+  const openAi = createOpenAi({ deployments: rooms.deployments.deployments, relays: rooms.chat.relays, audit, onRevoked });
   const sockets = createSockets({ graphql: graphql.graphql, authenticate, onRevoked, logger });
   const { host, publicUrls, allowedOrigins } = config.server;
   const server = createHttpServer({

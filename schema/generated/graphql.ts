@@ -831,6 +831,7 @@ export type ChatMessagePlaceQueryVariables = Exact<{
 
 export type ChatMessagePlaceQuery = { node:
     | { __typename: 'ApiKey' }
+    | { __typename: 'AuditEntry' }
     | { __typename: 'ChatMessage', messageId: string, sessionId: string, parentId: string | null, createdAt: string }
     | { __typename: 'ChatSession' }
     | { __typename: 'Deployment' }

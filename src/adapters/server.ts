@@ -11,6 +11,7 @@ import { credentialOf } from './http/credential.ts';
 import { maskedError, sendError, sendJson } from './http/error-response.ts';
 import type { Exchange, ExchangeHandler } from './http/exchange.ts';
 import type { Guard } from './http/guard.ts';
+import { originOf, type Authenticate } from './http/origin.ts';
 import { refuseConnection, requestIdOf, toParseFault } from './http/upgrade.ts';
 
 /** Routes by the first segment of the path; the longest matching prefix wins. */
@@ -29,7 +30,7 @@ export type HttpObserver = (route: string, method: string, status: number, durat
 
 export type ServerOptions = {
   guard: Guard;
-  authenticate: (credential: string) => Promise<Principal | null>;
+  authenticate: Authenticate;
   http: readonly HttpMount[];
   upgrades: readonly UpgradeMount[];
   logger: Logger;
@@ -108,6 +109,8 @@ class Front {
 
   async handle(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const requestId = requestIdOf(req);
+    // Whoever answers finds the same one there.
+    req.headers['x-request-id'] = requestId;
     const logger = this.#options.logger.child({ requestId });
     res.setHeader('x-request-id', requestId);
     res.setHeader('x-content-type-options', 'nosniff');
@@ -148,7 +151,7 @@ class Front {
 
   async #principal(req: IncomingMessage): Promise<Principal | null> {
     const credential = credentialOf(req.headers);
-    return credential === null ? null : await this.#options.authenticate(credential);
+    return credential === null ? null : await this.#options.authenticate(credential, originOf(req));
   }
 
   async upgrade(req: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {

@@ -1,3 +1,4 @@
+import type { AuditOutcome } from './audit-log.ts';
 import type { ResourcesSample } from './resources-sample.ts';
 
 /**
@@ -23,10 +24,31 @@ export type EventMap = {
   'deployment.command': { deploymentId: string };
   /** A key was revoked or changed: sockets that it opened look at it again. */
   'access.key_changed': { keyId: string };
+  /** An entry of the audit log was stored. */
+  'audit.logged': { entry: LoggedEntry };
   'system.sampled': { sample: ResourcesSample };
 };
 
 export type Topic = keyof EventMap;
+
+/** A stored row of the audit log. */
+export type LoggedEntry = {
+  id: string;
+  /** ISO 8601 UTC. */
+  at: string;
+  actorKeyId: string | null;
+  actorOwner: string | null;
+  actorName: string | null;
+  actorRole: string | null;
+  action: string;
+  targetKind: string | null;
+  targetId: string | null;
+  outcome: AuditOutcome;
+  errorCode: string | null;
+  count: number;
+  requestId: string;
+  peerAddress: string | null;
+};
 
 export type FileFigures = { path: string; downloadedBytes: number; status: string };
 

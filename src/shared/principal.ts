@@ -5,6 +5,8 @@ export type Role = (typeof roles)[number];
 /** Who asks. Made by one function from any credential (`domains/access`), on every transport. */
 export type Principal = {
   keyId: string;
+  /** The key's own name, for people. */
+  keyName?: string;
   /** Name of the person or program that the key belongs to; chat sessions belong to it. */
   owner: string;
   role: Role;

@@ -11,6 +11,7 @@ import type { Principal, Role } from '../../src/shared/principal.ts';
 import { createChatWorld, principalOf, type ChatWorld } from './chat-world.ts';
 import { createWorld } from './domain-doubles/doubles.ts';
 import { silentLogger } from './silent-logger.ts';
+import { noAudit } from './no-audit.ts';
 
 export type Answered = { status: number; body: unknown };
 
@@ -39,13 +40,13 @@ export async function startChatFront(change: Partial<ChatDeps> = {}): Promise<Ch
   const { onRevoked } = watch;
   const endpoint = createGraphqlEndpoint({ services, logger, authenticate, onRevoked });
   const { graphql } = endpoint;
-  const rest = createRest({ graphql, chat: world.chat, onRevoked, version: '0.0.0' });
+  const rest = createRest({ graphql, chat: world.chat, audit: noAudit, onRevoked, version: '0.0.0' });
   const sockets = createSockets({ graphql, authenticate, onRevoked, logger });
   const deployments = {
     list: async () => ({ items: world.deployments(), nextCursor: null, total: null, cursors: [] }),
     findByName: async (name: string) => world.deployments().find((view) => view.name === name) ?? null,
   };
-  const openAi = createOpenAi({ deployments, relays: world.module.relays, onRevoked });
+  const openAi = createOpenAi({ deployments, relays: world.module.relays, audit: noAudit, onRevoked });
   const guard = createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: [] });
   const server = createHttpServer({ guard, authenticate, http: [...endpoint.http, ...rest.http, ...openAi.http], upgrades: [...endpoint.upgrades, ...sockets.upgrades], logger, observe: () => {} });
   const { port } = await server.listen('127.0.0.1', 0);

@@ -5,8 +5,10 @@ import { createOpenAi } from '../../src/adapters/openai/create-openai.ts';
 import { createHttpServer } from '../../src/adapters/server.ts';
 import type { Access } from '../../src/domains/access/types.ts';
 import type { ChatDeps } from '../../src/domains/chat/create-chat.ts';
+import type { AuditLog } from '../../src/shared/audit-log.ts';
 import type { Principal, Role } from '../../src/shared/principal.ts';
 import { createChatWorld, principalOf, type ChatWorld } from './chat-world.ts';
+import { noAudit } from './no-audit.ts';
 import { silentLogger } from './silent-logger.ts';
 
 export type GatewayBench = {
@@ -24,7 +26,7 @@ export type GatewayBench = {
 };
 
 /** `/v1` behind the real front, on chat with a real database and a scripted model server. */
-export async function startGatewayBench(change: Partial<ChatDeps> = {}, options: { stalledMsMax?: number } = {}): Promise<GatewayBench> {
+export async function startGatewayBench(change: Partial<ChatDeps> = {}, { audit = noAudit, ...options }: { stalledMsMax?: number; audit?: AuditLog } = {}): Promise<GatewayBench> {
   const world = await createChatWorld(change);
   const principals = new Map<string, Principal>();
   const access: Pick<Access, 'authenticate' | 'recheck'> = {
@@ -36,7 +38,7 @@ export async function startGatewayBench(change: Partial<ChatDeps> = {}, options:
     list: async () => ({ items: world.deployments(), nextCursor: null, total: null, cursors: [] }),
     findByName: async (name: string) => world.deployments().find((view) => view.name === name) ?? null,
   };
-  const openAi = createOpenAi({ deployments, relays: world.module.relays, onRevoked: watch.onRevoked, ...options });
+  const openAi = createOpenAi({ deployments, relays: world.module.relays, audit, onRevoked: watch.onRevoked, ...options });
   const server = createHttpServer({
     guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: ['https://console.example'] }),
     authenticate: access.authenticate,

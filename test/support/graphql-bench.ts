@@ -3,6 +3,7 @@ import { createGraphqlEndpoint } from '../../src/adapters/graphql/create-endpoin
 import type { GraphqlSocketLimits } from '../../src/adapters/graphql/websocket.ts';
 import { createGuard } from '../../src/adapters/http/guard.ts';
 import { createKeyWatch } from '../../src/adapters/http/key-watch.ts';
+import { createAuthenticate } from '../../src/adapters/http/origin.ts';
 import { createHttpServer } from '../../src/adapters/server.ts';
 import type { EventBus } from '../../src/shared/event-bus.ts';
 import { createWorld, type World } from './domain-doubles/doubles.ts';
@@ -33,7 +34,7 @@ export async function startGraphqlBench(socketLimits: Partial<GraphqlSocketLimit
   const { events } = live;
   const { access } = world.services;
   const watch = createKeyWatch({ events, access, logger });
-  const authenticate = (credential: string) => access.authenticate(credential);
+  const authenticate = createAuthenticate(access, world.services.auditLog);
   const endpoint = createGraphqlEndpoint({ services: world.services, logger, authenticate, onRevoked: watch.onRevoked, socketLimits });
   const server = createHttpServer({
     guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: [] }),

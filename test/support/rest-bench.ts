@@ -1,6 +1,7 @@
 import { createGraphql } from '../../src/adapters/graphql/create-graphql.ts';
 import { createGuard } from '../../src/adapters/http/guard.ts';
 import { createKeyWatch } from '../../src/adapters/http/key-watch.ts';
+import { createAuthenticate } from '../../src/adapters/http/origin.ts';
 import { createRest } from '../../src/adapters/rest/create-rest.ts';
 import type { ApiVersions } from '../../src/adapters/rest/versions.ts';
 import { createHttpServer, type HttpServer } from '../../src/adapters/server.ts';
@@ -34,10 +35,10 @@ export async function startRestBench({ versions, world = createWorld(), stalledM
   const { events } = live;
   const { access } = world.services;
   const watch = createKeyWatch({ events, access, logger });
-  const authenticate = (credential: string) => access.authenticate(credential);
+  const authenticate = createAuthenticate(access, world.services.auditLog);
   const stalled = stalledMsMax === undefined ? {} : { stalledMsMax };
   const graphql = createGraphql({ services: world.services, logger });
-  const rest = createRest({ graphql, chat: world.services.chat, onRevoked: watch.onRevoked, version: '0.0.0', ...(versions && { versions }), ...stalled });
+  const rest = createRest({ graphql, chat: world.services.chat, audit: world.services.auditLog, onRevoked: watch.onRevoked, version: '0.0.0', ...(versions && { versions }), ...stalled });
   const sockets = createSockets({ graphql, authenticate, onRevoked: watch.onRevoked, logger, ...stalled });
   const server = createHttpServer({
     guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: ['https://console.example'] }),

@@ -8,6 +8,7 @@ import ValidationPlugin from '@pothos/plugin-validation';
 import { z } from 'zod';
 import { AppError, validationFailed } from '../../shared/errors.ts';
 import { hasRole, type Role } from '../../shared/principal.ts';
+import { recordDenied } from '../http/origin.ts';
 import type { GraphqlContext } from './context.ts';
 import { decodeGlobalId } from './ids.ts';
 
@@ -48,10 +49,12 @@ export const builder = new SchemaBuilder<SchemaShape>({
   scopeAuth: {
     authorizeOnSubscribe: true,
     authScopes: ({ principal }) => ({ role: (needed) => principal !== null && hasRole(principal, needed) }),
-    unauthorizedError: (_parent, { principal }) =>
-      principal
-        ? new AppError('FORBIDDEN', `The role ${principal.role} may not do this.`)
-        : new AppError('UNAUTHENTICATED', 'A good API key is needed.'),
+    unauthorizedError: (_parent, { principal, origin, services }, info) => {
+      if (!principal) return new AppError('UNAUTHENTICATED', 'A good API key is needed.');
+      // What was refused of the mutations is recorded as what it would have been.
+      if (info.parentType.name !== 'Mutation') recordDenied(services.auditLog, principal, { kind: 'field', id: `${info.parentType.name}.${info.fieldName}` }, origin);
+      return new AppError('FORBIDDEN', `The role ${principal.role} may not do this.`);
+    },
   },
   validation: {
     validationError: ({ issues }) => validationFailed(issues.map(({ path, message }) => ({ field: pathOf(path), message }))),

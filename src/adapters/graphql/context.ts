@@ -1,9 +1,11 @@
+import type { AuditTrail } from '../../domains/access/audit/types.ts';
 import type { Access } from '../../domains/access/types.ts';
 import type { Catalog } from '../../domains/catalog/catalog.ts';
 import type { Chat } from '../../domains/chat/types.ts';
 import type { Deployments } from '../../domains/deployments/types.ts';
 import type { Downloads, InstalledModels, StorageJobs } from '../../domains/downloads/types.ts';
 import type { System } from '../../domains/system/types.ts';
+import type { AuditLog, RequestOrigin } from '../../shared/audit-log.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Principal } from '../../shared/principal.ts';
 
@@ -31,6 +33,8 @@ export type GraphqlServices = {
   chat: Chat;
   system: System;
   access: Access;
+  auditLog: AuditLog;
+  auditTrail: AuditTrail;
   serverInfo: () => ServerInfoView;
 };
 
@@ -38,7 +42,7 @@ export type GraphqlServices = {
 export type GraphqlContext = {
   /** Null when nobody has shown a good key; every field then answers UNAUTHENTICATED. */
   principal: Principal | null;
-  requestId: string;
+  origin: RequestOrigin;
   /** Aborts when the caller goes away or the operation is stopped. */
   signal: AbortSignal;
   services: GraphqlServices;

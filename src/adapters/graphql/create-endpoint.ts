@@ -1,6 +1,6 @@
 import type { Logger } from '../../shared/logger.ts';
-import type { Principal } from '../../shared/principal.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import type { Authenticate } from '../http/origin.ts';
 import type { HttpMount, UpgradeMount } from '../server.ts';
 import type { GraphqlServices } from './context.ts';
 import { createGraphql, type Graphql } from './create-graphql.ts';
@@ -13,7 +13,7 @@ import { createGraphqlSockets, type GraphqlSocketLimits } from './websocket.ts';
 export type GraphqlEndpointOptions = {
   services: GraphqlServices;
   logger: Logger;
-  authenticate: (credential: string) => Promise<Principal | null>;
+  authenticate: Authenticate;
   onRevoked: OnRevoked;
   limits?: Partial<GraphqlLimits>;
   socketLimits?: Partial<GraphqlSocketLimits>;

@@ -13,7 +13,13 @@ import { tokenProjection } from './schema/chat/message.ts';
 import { buildSchema } from './schema/schema.ts';
 
 /** Who runs an operation, and until when. */
-export type Caller = { principal: Principal | null; requestId: string; signal: AbortSignal };
+export type Caller = {
+  principal: Principal | null;
+  requestId: string;
+  /** Address of the other end, where it is known. */
+  peer?: string | null;
+  signal: AbortSignal;
+};
 /** What Yoga's handler and `getEnveloped` are given. */
 export type ServerContext = Caller & { req?: IncomingMessage; res?: ServerResponse; isOwnDocument?: true };
 
@@ -47,14 +53,14 @@ function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchem
     // Errors are mapped and logged once, by useWireErrors.
     maskedErrors: false,
     logging: false,
-    context: ({ principal, requestId, signal }) => ({ principal, requestId, signal, services }),
+    context: ({ principal, requestId, peer = null, signal }) => ({ principal, origin: { requestId, peer }, signal, services }),
     plugins: [
       useDocumentLimits(applied),
       useCostLimit(applied.complexityMax),
       useCallerSignal(),
       useEventStreamCheck(),
       useProjection(tokenProjection),
-      useStreamErrors(scopeOf),
+      useStreamErrors(({ origin }) => scopeOf(origin)),
       // The server context is what handleHttp passes below.
       useWireErrors((serverContext) => ({ ...scopeOf(serverContext as ServerContext), isHttp: true })),
     ],

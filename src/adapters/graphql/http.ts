@@ -5,6 +5,7 @@ import { hasCredentialInUrl } from '../http/credential.ts';
 import { httpStatusOf, retryAfterSecondsOf, sendJson } from '../http/error-response.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import { peerOf } from '../http/origin.ts';
 import { responseSignal } from '../http/response-signal.ts';
 import type { Graphql } from './create-graphql.ts';
 import { toWireError } from './errors.ts';
@@ -81,7 +82,7 @@ export function createGraphqlHandler({ graphql, page, onRevoked }: GraphqlHttpOp
     else if (accepted) signal.addEventListener('abort', accepted.giveBack, { once: true });
     if (principal) onRevoked(principal, signal, () => res.destroy());
     watchStall(res, signal);
-    const caller = { principal, requestId, signal };
+    const caller = { principal, requestId, peer: peerOf(req), signal };
     acceptSomething(exchange);
     const body = accepted?.body;
     if (body && req.headers.accept?.includes('text/event-stream') && (await streamSubscription(exchange, body, graphql, caller))) return;

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Server } from 'graphql-ws';
 import type { RawData, WebSocket } from 'ws';
+import type { RequestOrigin } from '../../shared/audit-log.ts';
 import type { Principal } from '../../shared/principal.ts';
 import { StopReason } from '../../shared/abort.ts';
 import type { Logger } from '../../shared/logger.ts';
@@ -11,6 +12,8 @@ export type SocketExtra = {
   channel: SocketChannel;
   /** Set by the upgrade's headers or by `connection_init`. */
   principal: Principal | null;
+  /** The upgrade's. */
+  origin: RequestOrigin;
   /** The upgrade's headers held a key that is not good. */
   isRefused: boolean;
 };

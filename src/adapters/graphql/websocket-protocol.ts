@@ -39,7 +39,7 @@ class Protocol {
     const header = headerOf(connectionParams ?? {});
     if (header !== null) {
       const key = bearerKey(header);
-      extra.principal = key === null ? null : await this.#options.authenticate(key);
+      extra.principal = key === null ? null : await this.#options.authenticate(key, extra.origin);
     } else if (extra.isRefused) {
       return false;
     }
@@ -53,7 +53,7 @@ class Protocol {
     const { extra } = context;
     const operation = new AbortController();
     const signal = AbortSignal.any([extra.channel.signal, operation.signal]);
-    const caller: Caller = { principal: extra.principal, requestId: randomUUID(), signal };
+    const caller: Caller = { principal: extra.principal, requestId: randomUUID(), peer: extra.origin.peer, signal };
     try {
       this.#checkCount(context);
       const prepared = await prepareOperation(this.#options.graphql, payload, caller);

@@ -2,9 +2,9 @@ import { handleProtocols } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import { AppError, validationFailed } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
-import type { Principal } from '../../shared/principal.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import { originOf, type Authenticate } from '../http/origin.ts';
 import { createUpgradeServer, refuseConnection, requestIdOf } from '../http/upgrade.ts';
 import type { UpgradeHandler } from '../server.ts';
 import type { Graphql } from './create-graphql.ts';
@@ -26,7 +26,7 @@ export const defaultSocketLimits: GraphqlSocketLimits = { socketsMax: 12_000, op
 
 export type GraphqlSocketOptions = {
   graphql: Graphql;
-  authenticate: (credential: string) => Promise<Principal | null>;
+  authenticate: Authenticate;
   onRevoked: OnRevoked;
   logger: Logger;
   limits?: Partial<GraphqlSocketLimits>;
@@ -49,7 +49,7 @@ export function createGraphqlSockets(options: GraphqlSocketOptions): GraphqlSock
   const open = (socket: WebSocket, { req, socket: connection, principal }: Pick<Upgrade, 'req' | 'socket' | 'principal'>): void => {
     const channel = new SocketChannel({ socket, connection }, limits.stalledMsMax, options.logger);
     const hasCredential = req.headers.authorization !== undefined || req.headers['x-api-key'] !== undefined;
-    channel.serve(protocol, { channel, principal, isRefused: hasCredential && principal === null });
+    channel.serve(protocol, { channel, principal, origin: originOf(req), isRefused: hasCredential && principal === null });
   };
 
   const handle = ({ req, socket, head, url, principal }: Upgrade): void => {

@@ -1,5 +1,6 @@
 import type { RelayRequest, Relays } from '../../domains/chat/relay/types.ts';
 import type { Deployments } from '../../domains/deployments/types.ts';
+import type { AuditLog } from '../../shared/audit-log.ts';
 import { AppError, validationFailed } from '../../shared/errors.ts';
 import { hasRole, type Principal, type Role } from '../../shared/principal.ts';
 import { readJsonObject } from '../http/body.ts';
@@ -8,6 +9,7 @@ import { sendJson } from '../http/error-response.ts';
 import { defaultStalledMsMax } from '../http/event-stream.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import { originOf, recordDenied } from '../http/origin.ts';
 import { responseSignal } from '../http/response-signal.ts';
 import type { HttpMount } from '../server.ts';
 import { BodyBudget } from '../http/body-budget.ts';
@@ -22,6 +24,7 @@ import { createCollectingSink, createResponseSink } from './sinks.ts';
 export type OpenAiOptions = {
   deployments: Pick<Deployments, 'list' | 'findByName'>;
   relays: Relays;
+  audit: AuditLog;
   /** Tells a stream that its key stopped being good. */
   onRevoked: OnRevoked;
   /** A reader of a stream that takes nothing for so long is cut. */
@@ -63,9 +66,14 @@ function createHandler(options: OpenAiOptions, budget: BodyBudget): ExchangeHand
     const principal = requireKey(exchange);
     if (hasCredentialInUrl(url)) throw validationFailed([{ field: 'query', message: 'a key is never taken from a URL' }]);
     const path = url.pathname.replace(/\/$/, '');
+    const requireRole = (role: Role): void => {
+      if (hasRole(principal, role)) return;
+      recordDenied(options.audit, principal, { kind: 'route', id: `${req.method ?? ''} ${path}` }, originOf(req));
+      throw new AppError('FORBIDDEN', `This needs a key with the role ${role}.`);
+    };
     if (path === '/v1/models' || path.startsWith('/v1/models/')) {
       assertMethod(req.method, 'GET');
-      assertRole(principal, 'VIEWER');
+      requireRole('VIEWER');
       const name = decodeName(path.slice('/v1/models/'.length));
       sendJson(res, 200, name === '' ? await listModels(options.deployments) : await getModel(options.deployments, name));
       return;
@@ -73,7 +81,7 @@ function createHandler(options: OpenAiOptions, budget: BodyBudget): ExchangeHand
     const ask = Object.hasOwn(asks, path) ? asks[path] : undefined;
     if (!ask) throw new AppError('ROUTE_NOT_FOUND', `There is no such route: ${Object.keys(asks).join(', ')} and /v1/models are served here.`);
     assertMethod(req.method, 'POST');
-    assertRole(principal, 'USER');
+    requireRole('USER');
     const giveBack = budget.take(req);
     try {
       const given = await readJsonObject(req, exchange.signal, bodyBytesMax);
@@ -100,10 +108,6 @@ async function answer({ request, ignored, isBase64 }: Asked, { exchange, princip
 function requireKey({ principal }: Exchange): Principal {
   if (principal === null) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
   return principal;
-}
-
-function assertRole(principal: Principal, role: Role): void {
-  if (!hasRole(principal, role)) throw new AppError('FORBIDDEN', `This needs a key with the role ${role}.`);
 }
 
 function assertMethod(method: string | undefined, allowed: 'GET' | 'POST'): void {

@@ -1,4 +1,5 @@
 import type { Chat } from '../../domains/chat/types.ts';
+import type { AuditLog } from '../../shared/audit-log.ts';
 import type { Graphql } from '../graphql/create-graphql.ts';
 import { createExecutor } from '../graphql/executor.ts';
 import type { ExchangeHandler } from '../http/exchange.ts';
@@ -15,6 +16,7 @@ export type RestOptions = {
   graphql: Pick<Graphql, 'execute' | 'subscribe'>;
   /** For files, which are sent piece by piece. */
   chat: Pick<Chat, 'export'>;
+  audit: AuditLog;
   /** Tells a stream that its key stopped being good. */
   onRevoked: OnRevoked;
   /** Of the service, for the OpenAPI document. */
@@ -27,10 +29,10 @@ export type RestOptions = {
 export type Rest = { handler: ExchangeHandler; http: readonly HttpMount[] };
 
 /** The documented routes below `/api`, and the files of their documentation page. */
-export function createRest({ graphql, chat, onRevoked, version, versions = apiVersions, stalledMsMax }: RestOptions): Rest {
+export function createRest({ graphql, chat, audit, onRevoked, version, versions = apiVersions, stalledMsMax }: RestOptions): Rest {
   let document: Record<string, unknown> | undefined;
   const openApi = openApiRoute(() => (document ??= describeRest(version)));
-  const handler = createRestHandler({ chat, routes: [...restRoutes, openApi], versions, executor: createExecutor(graphql), onRevoked, stalledMsMax });
+  const handler = createRestHandler({ chat, audit, routes: [...restRoutes, openApi], versions, executor: createExecutor(graphql), onRevoked, stalledMsMax });
   return {
     handler,
     http: [

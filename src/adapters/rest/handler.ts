@@ -1,5 +1,7 @@
 import type { Chat } from '../../domains/chat/types.ts';
+import type { AuditLog } from '../../shared/audit-log.ts';
 import { AppError, isAppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
+import { isId } from '../../shared/ids.ts';
 import { hasRole, type Principal } from '../../shared/principal.ts';
 import type { Executor } from '../graphql/executor.ts';
 import { discardBody, readJsonObject } from '../http/body.ts';
@@ -8,6 +10,7 @@ import { maskedError, sendError, sendJson } from '../http/error-response.ts';
 import { openEventStream } from '../http/event-stream.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import { originOf, recorded } from '../http/origin.ts';
 import { responseSignal } from '../http/response-signal.ts';
 import { sendDocsPage } from './docs-page.ts';
 import { parseInput, queryObject } from './input.ts';
@@ -15,7 +18,7 @@ import { createMatcher, type Match } from './matcher.ts';
 import type { Answer, RestRoute } from './route.ts';
 import { currentVersion, parseVersion, versionHeaders, type ApiVersions } from './versions.ts';
 
-export type RestHandlerOptions = { chat: Pick<Chat, 'export'>; routes: readonly RestRoute[]; versions: ApiVersions; executor: Executor; onRevoked: OnRevoked; stalledMsMax?: number | undefined };
+export type RestHandlerOptions = { chat: Pick<Chat, 'export'>; audit: AuditLog; routes: readonly RestRoute[]; versions: ApiVersions; executor: Executor; onRevoked: OnRevoked; stalledMsMax?: number | undefined };
 
 const docsPath = /^\/api(?:\/v(\d+))?\/docs\/?$/;
 
@@ -52,9 +55,9 @@ async function call(match: Match<RestRoute>, exchange: Exchange, options: RestHa
   const query = route.query ? parseInput(route.query, given) : refuseAny(given);
   const sent = await readJsonObject(req, signal);
   const body = route.body ? parseInput(route.body, sent) : refuseAny(sent);
-  const { requestId } = exchange;
   const principal = requireKey(exchange);
-  const caller = { principal, requestId, signal };
+  const origin = originOf(req);
+  const caller = { principal, ...origin, signal };
   try {
     return await route.handle({
       params,
@@ -63,10 +66,11 @@ async function call(match: Match<RestRoute>, exchange: Exchange, options: RestHa
       exchange,
       execute: executor.execute(caller),
       subscribe: executor.subscribe(caller),
-      exportSession: async (sessionId, format) => {
-        if (!hasRole(principal, 'USER')) throw new AppError('FORBIDDEN', 'This needs a key with the role USER.');
-        return await options.chat.export(sessionId, format, principal, signal);
-      },
+      exportSession: (sessionId, format) =>
+        recorded(options.audit, { action: 'chat.export', actor: principal, target: { kind: 'chat_session', id: isId(sessionId) ? sessionId.toLowerCase() : null }, origin }, async () => {
+          if (!hasRole(principal, 'USER')) throw new AppError('FORBIDDEN', 'This needs a key with the role USER.');
+          return await options.chat.export(sessionId, format, principal, signal);
+        }),
       openStream: (headers) => {
         if (req.method === 'HEAD') throw new AppError('METHOD_NOT_ALLOWED', 'A stream is read by GET.', { details: { allowed: ['GET'] } });
         onRevoked(principal, responseSignal(res), () => res.destroy());

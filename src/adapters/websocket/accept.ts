@@ -1,12 +1,14 @@
 import type { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
 import { StopReason } from '../../shared/abort.ts';
+import type { RequestOrigin } from '../../shared/audit-log.ts';
 import { AppError, isAppError, validationFailed } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Principal } from '../../shared/principal.ts';
 import { parseJsonObject } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import { originOf, type Authenticate } from '../http/origin.ts';
 import { createUpgradeServer, refuseConnection, requestIdOf } from '../http/upgrade.ts';
 import type { UpgradeHandler } from '../server.ts';
 import { closeCodes } from './close-codes.ts';
@@ -21,7 +23,7 @@ const messagesInHandMax = 64;
 /** Sockets of all callers together; each holds a little memory even when idle. */
 const socketsMax = 12_000;
 
-type Caller = { principal: Principal; requestId: string; signal: AbortSignal };
+type Caller = { principal: Principal; signal: AbortSignal } & RequestOrigin;
 
 export type SocketRoute = {
   path: string;
@@ -46,7 +48,7 @@ export type SocketAcceptor = { handle: UpgradeHandler; close(): void };
 
 export type AcceptOptions = {
   routes: readonly SocketRoute[];
-  authenticate: (credential: string) => Promise<Principal | null>;
+  authenticate: Authenticate;
   onRevoked: OnRevoked;
   logger: Logger;
   /** A client that takes nothing for so long is cut. */
@@ -54,7 +56,7 @@ export type AcceptOptions = {
 };
 
 type Upgrade = Parameters<UpgradeHandler>[0];
-type SessionContext = { options: AcceptOptions; route: SocketRoute; carrier: Duplex; url: URL; principal: Principal | null; requestId: string };
+type SessionContext = { options: AcceptOptions; route: SocketRoute; carrier: Duplex; url: URL; principal: Principal | null; origin: RequestOrigin };
 
 export function internalError(): AppError {
   return new AppError('INTERNAL', 'Something went wrong on our side.');
@@ -92,7 +94,7 @@ class Session {
   }
 
   #caller(principal: Principal): Caller {
-    return { principal, requestId: this.#context.requestId, signal: this.#connection.signal };
+    return { principal, ...this.#context.origin, signal: this.#connection.signal };
   }
 
   #open(principal: Principal): void {
@@ -100,7 +102,7 @@ class Session {
     const connection = this.#connection;
     const { options, route, url } = this.#context;
     options.onRevoked(principal, connection.signal, () => connection.close(closeCodes.forbidden, 'the key is not good any more'));
-    const logger = options.logger.child({ requestId: this.#context.requestId });
+    const logger = options.logger.child({ requestId: this.#context.origin.requestId });
     const socket: OpenSocket = { connection, caller: this.#caller(principal), url, logger, onMessage: (handler) => (this.#handler = handler) };
     void this.#serve(async () => await route.open(socket));
   }
@@ -154,7 +156,7 @@ class Session {
   async #authenticate(message: Record<string, unknown>): Promise<void> {
     const { type, key } = message;
     const { options, route, url } = this.#context;
-    const principal = type === 'auth' && typeof key === 'string' ? await options.authenticate(key) : null;
+    const principal = type === 'auth' && typeof key === 'string' ? await options.authenticate(key, this.#context.origin) : null;
     if (this.#connection.signal.aborted) return;
     if (!principal) {
       this.#connection.close(closeCodes.unauthenticated, 'the first message must be {"type":"auth","key":...} with a good key');
@@ -168,7 +170,7 @@ class Session {
 
   async #report(error: unknown, requestId: unknown): Promise<void> {
     if (this.#connection.signal.aborted) return;
-    if (!isAppError(error)) this.#context.options.logger.error({ err: error, requestId: this.#context.requestId }, 'socket message failed');
+    if (!isAppError(error)) this.#context.options.logger.error({ err: error, requestId: this.#context.origin.requestId }, 'socket message failed');
     const shown = isAppError(error) ? error : internalError();
     await this.#connection.send(errorMessage(shown, { requestId: typeof requestId === 'string' ? requestId : null })).catch(() => undefined);
   }
@@ -181,7 +183,7 @@ async function check({ req, socket, url, principal }: Upgrade, route: SocketRout
   if (!route) throw new AppError('ROUTE_NOT_FOUND', 'There is no WebSocket at this path.');
   if (hasCredentialInUrl(url)) throw validationFailed([{ field: 'query', message: 'a key is never taken from a URL' }]);
   route.checkQuery(url);
-  if (principal && route.admit) await route.admit({ principal, requestId: requestIdOf(req), signal: closeSignal(socket) }, url);
+  if (principal && route.admit) await route.admit({ principal, ...originOf(req), signal: closeSignal(socket) }, url);
   return route;
 }
 
@@ -199,7 +201,7 @@ export function createSocketAcceptor(options: AcceptOptions): SocketAcceptor {
     try {
       if (server.clients.size >= socketsMax) throw new AppError('OVERLOADED', 'Too many sockets are open.');
       const route = await check(upgrade, options.routes.find(({ path }) => url.pathname === path || url.pathname === `${path}/`));
-      server.handleUpgrade(req, socket, head, (accepted) => new Session(accepted, { options, route, carrier: socket, url, principal, requestId: requestIdOf(req) }));
+      server.handleUpgrade(req, socket, head, (accepted) => new Session(accepted, { options, route, carrier: socket, url, principal, origin: originOf(req) }));
     } catch (error) {
       if (!isAppError(error)) options.logger.error({ err: error }, 'upgrade failed');
       refuseConnection(socket, isAppError(error) ? error : internalError(), requestIdOf(req));

@@ -1,8 +1,8 @@
 import type { Logger } from '../../shared/logger.ts';
-import type { Principal } from '../../shared/principal.ts';
 import type { Graphql } from '../graphql/create-graphql.ts';
 import { createExecutor } from '../graphql/executor.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
+import type { Authenticate } from '../http/origin.ts';
 import type { UpgradeMount } from '../server.ts';
 import { createSocketAcceptor } from './accept.ts';
 import { chatStreamSocket } from './chat-stream.ts';
@@ -11,7 +11,7 @@ import { downloadProgressSocket } from './download-progress.ts';
 export type SocketsOptions = {
   /** Runs the operation documents. */
   graphql: Pick<Graphql, 'execute' | 'subscribe'>;
-  authenticate: (credential: string) => Promise<Principal | null>;
+  authenticate: Authenticate;
   onRevoked: OnRevoked;
   logger: Logger;
   /** A client that takes nothing for so long is cut. */

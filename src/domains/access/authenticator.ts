@@ -111,5 +111,5 @@ export class Authenticator {
 }
 
 function toPrincipal(row: ApiKey): Principal {
-  return Object.freeze({ keyId: row.id, owner: row.owner, role: row.role, ...(row.expiresAt && { expiresAt: row.expiresAt }) });
+  return Object.freeze({ keyId: row.id, keyName: row.name, owner: row.owner, role: row.role, ...(row.expiresAt && { expiresAt: row.expiresAt }) });
 }

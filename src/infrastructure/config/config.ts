@@ -13,7 +13,7 @@ export type Config = {
     readonly publicUrls: readonly string[];
     readonly allowedOrigins: readonly string[];
   };
-  readonly access: { readonly adminKey: Secret | null };
+  readonly access: { readonly adminKey: Secret | null; readonly audit: { readonly days: number; readonly entriesMax: number } };
   readonly data: { readonly dir: string; readonly modelsDir: string };
   readonly sources: {
     readonly huggingface: { readonly endpoint: string; readonly token: Secret | null; readonly cacheDir: string };

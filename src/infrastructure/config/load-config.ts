@@ -97,7 +97,7 @@ function toConfig(values: Values, origins: Readonly<Record<string, Origin>>, { h
   const place = (path: string): string => absolutePath(path, home, cwd);
   return {
     server: { host: values.host, port: values.port, publicUrls: values.publicUrls, allowedOrigins: values.allowedOrigins },
-    access: { adminKey: values.adminKey },
+    access: { adminKey: values.adminKey, audit: { days: values.auditDays, entriesMax: values.auditEntriesMax } },
     data: { dir, modelsDir: values.modelsDir === null ? join(dir, 'models') : place(values.modelsDir) },
     sources: {
       huggingface: {

@@ -59,6 +59,22 @@ export const settings = {
     description: 'The first admin key, for containers.',
     secret: true,
   }),
+  auditDays: defineSetting({
+    path: 'access.auditDays',
+    env: 'LLM_MANAGER_AUDIT_DAYS',
+    schema: wholeNumber(1, 3_650),
+    default: () => 365,
+    defaultText: '365',
+    description: 'How many days entries of the audit log are kept.',
+  }),
+  auditEntriesMax: defineSetting({
+    path: 'access.auditEntriesMax',
+    env: 'LLM_MANAGER_AUDIT_ENTRIES_MAX',
+    schema: wholeNumber(1_000, 10_000_000),
+    default: () => 100_000,
+    defaultText: '100000',
+    description: 'How many entries of the audit log are kept of what was done; of what was refused or failed a tenth of that beside them.',
+  }),
   dataDir: defineSetting({
     path: 'data.dir',
     env: 'LLM_MANAGER_DATA_DIR',

@@ -3,6 +3,7 @@ import { ServiceInstance } from '../instances/service-instance.entity.ts';
 import { IdempotencyRecord } from '../../shared/persistence/idempotency.entity.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { ApiKey } from '../../domains/access/api-key.entity.ts';
+import { AuditEntry } from '../../domains/access/audit/audit-entry.entity.ts';
 import { ChatMessage, ChatSession } from '../../domains/chat/chat.entity.ts';
 import { Deployment } from '../../domains/deployments/deployment.entity.ts';
 import { DownloadFile, DownloadTask } from '../../domains/downloads/download-task.entity.ts';
@@ -12,4 +13,4 @@ import { StorageJob } from '../../domains/downloads/storage-job.entity.ts';
 import { InstalledModel } from '../../domains/downloads/installed-model.entity.ts';
 
 /** Every table of the service; migrations are made from this list. */
-export const entities = [Installation, ServiceInstance, StateEvent, IdempotencyRecord, ApiKey, DownloadTask, DownloadFile, InstalledModel, FilePartDigests, DownloadSpeedLimit, StorageJob, Deployment, ChatSession, ChatMessage];
+export const entities = [Installation, ServiceInstance, StateEvent, IdempotencyRecord, ApiKey, AuditEntry, DownloadTask, DownloadFile, InstalledModel, FilePartDigests, DownloadSpeedLimit, StorageJob, Deployment, ChatSession, ChatMessage];

@@ -33,7 +33,7 @@ describe('a credential', () => {
   it('becomes the principal of its key, with the role and owner that the row names', async () => {
     for (const role of roles) {
       const { id, secret } = await world.make({ role, owner: `owner of ${role}` });
-      expect(await access.authenticate(secret)).toEqual({ keyId: id, owner: `owner of ${role}`, role });
+      expect(await access.authenticate(secret)).toEqual({ keyId: id, keyName: 'laptop', owner: `owner of ${role}`, role });
     }
   });
 

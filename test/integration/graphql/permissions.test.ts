@@ -13,6 +13,8 @@ const needed: Record<string, Role> = {
     ].map((name) => [`query ${name}`, 'VIEWER']),
   ),
   'query apiKeys': 'ADMIN',
+  'query auditLog': 'ADMIN',
+  'subscription auditLogged': 'ADMIN',
   ...Object.fromEntries(
     ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'verifyInstalledModel', 'repairInstalledModel', 'adoptModels', 'deleteInstalledModel', 'refreshModel',
       'startDeployment', 'stopDeployment', 'restartDeployment', 'updateDeployment', 'deleteDeployment'].map((name) => [`mutation ${name}`, 'OPERATOR']),

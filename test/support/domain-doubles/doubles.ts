@@ -1,5 +1,6 @@
 /** Small in-memory implementations of the ports that the GraphQL adapter calls; rows are made by hand in tests. */
 import type { Access, ApiKeyView } from '../../../src/domains/access/types.ts';
+import type { AuditEntryView, AuditTrail } from '../../../src/domains/access/audit/types.ts';
 import type { Catalog } from '../../../src/domains/catalog/catalog.ts';
 import type { ModelDetail } from '../../../src/domains/catalog/types.ts';
 import type { Chat, ChatMessageView, ChatSessionView, ChatStreamEvent } from '../../../src/domains/chat/types.ts';
@@ -7,6 +8,7 @@ import type { Deployments, DeploymentView } from '../../../src/domains/deploymen
 import type { Downloads, DownloadTaskView, InstalledModels } from '../../../src/domains/downloads/types.ts';
 import type { System } from '../../../src/domains/system/types.ts';
 import type { GraphqlServices } from '../../../src/adapters/graphql/context.ts';
+import type { AuditRecord } from '../../../src/shared/audit-log.ts';
 import { AppError } from '../../../src/shared/errors.ts';
 import type { Page, PageRequest } from '../../../src/shared/paging.ts';
 import type { Principal, Role } from '../../../src/shared/principal.ts';
@@ -41,6 +43,9 @@ export type World = {
   stream: Chat['stream'];
   resources: () => Promise<ResourcesSample>;
   principals: Map<string, Principal>;
+  /** Everything that was handed to the audit log. */
+  audited: AuditRecord[];
+  auditEntries: AuditEntryView[];
   keyOf: (role: Role) => string;
 };
 
@@ -221,6 +226,16 @@ function accessOf(world: World): Access {
   };
 }
 
+function auditTrailOf(world: World): AuditTrail {
+  return {
+    list: async (_filter, page) => pageOf(world.auditEntries, page),
+    find: async (id) => world.auditEntries.find((entry) => entry.id === id) ?? null,
+    async *watch() {
+      yield* world.auditEntries;
+    },
+  };
+}
+
 async function* shortAnswer(messageId: string, after: number): AsyncIterable<ChatStreamEvent> {
   const pieces = ['one', 'two', 'three'];
   yield { type: 'start', messageId, deploymentId: null, index: after };
@@ -233,6 +248,8 @@ export function createWorld(): World {
   // The services close over the world that holds them.
   const world = {
     calls: [],
+    audited: [],
+    auditEntries: [],
     models: [modelRow(0), modelRow(1), modelRow(2)],
     downloads: [downloadRow(0), downloadRow(1)],
     deployments: [deploymentRow(0)],
@@ -256,6 +273,8 @@ export function createWorld(): World {
     chat: chatOf(world),
     system: systemOf(world),
     access: accessOf(world),
+    auditLog: { record: async (record) => void world.audited.push(record) },
+    auditTrail: auditTrailOf(world),
     serverInfo: () => ({ name: 'llm-manager', version: '0', startedAt: new Date(0), database: 'none', events: 'in process', platform: 'test', nodeVersion: process.version }),
   };
   return world;

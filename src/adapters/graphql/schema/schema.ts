@@ -1,4 +1,5 @@
 import type { GraphQLSchema } from 'graphql';
+import { auditMutations } from '../audited-fields.ts';
 import { builder } from '../builder.ts';
 import './common.ts';
 import './user-error.ts';
@@ -14,8 +15,9 @@ import './chat/import.ts';
 import './chat/mutations.ts';
 import './system/queries.ts';
 import './access/api-keys.ts';
+import './access/audit-log.ts';
 
 /** The whole schema; the imports above define its parts. */
 export function buildSchema(): GraphQLSchema {
-  return builder.toSchema();
+  return auditMutations(builder.toSchema());
 }

@@ -2,8 +2,12 @@ import { AppError, type ErrorCode as Code, type ErrorDetails } from '../../../sh
 import { builder } from '../builder.ts';
 import { ErrorCode } from './error-code.ts';
 
+/** Set on every refusal: the library hands them on behind a proxy, for which `instanceof` does not hold. */
+const refusal = Symbol('refusal');
+
 /** A refusal that the caller is expected to handle: data of a mutation's result, not a GraphQL error. */
 export abstract class UserError extends Error {
+  readonly [refusal] = true;
   readonly code: Code;
   readonly details: ErrorDetails;
   readonly retryAfterSeconds: number | undefined;
@@ -23,6 +27,11 @@ export class ModelRefusedError extends UserError {}
 export class ModelDoesNotFitError extends UserError {}
 export class InsufficientStorageError extends UserError {}
 export class UnavailableError extends UserError {}
+
+/** The code of a refusal that a mutation's resolver has answered with; null for a payload. */
+export function refusalCodeOf(result: unknown): Code | null {
+  return typeof result === 'object' && result !== null && refusal in result ? (result as UserError).code : null;
+}
 
 type UserErrorClass = new (error: AppError) => UserError;
 

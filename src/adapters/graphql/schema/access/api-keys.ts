@@ -1,23 +1,16 @@
 import { z } from 'zod';
 import type { ApiKeyView, CreateApiKey, CreatedApiKey } from '../../../../domains/access/types.ts';
 import { isId } from '../../../../shared/ids.ts';
-import type { Principal, Role as RoleName } from '../../../../shared/principal.ts';
+import type { Principal } from '../../../../shared/principal.ts';
 import { builder } from '../../builder.ts';
 import { principalOf } from '../../context.ts';
-import { enumOf } from '../../enums.ts';
 import { toUuid } from '../../ids.ts';
 import { payloadOf, resultOf } from '../mutation.ts';
 import { ConflictError, InvalidStateError, NotFoundError, outcomeOf } from '../user-error.ts';
 import { nameText, textMax } from '../validation.ts';
+import { Role } from './role.ts';
 
 const role = 'ADMIN';
-
-const Role = enumOf<RoleName>('Role', 'What a key may do; each role may do what the ones after it may.', {
-  ADMIN: 'Everything.',
-  OPERATOR: 'Downloads, deployments and chat.',
-  USER: 'Read, and chat of its own.',
-  VIEWER: 'Read.',
-});
 
 const ApiKey = builder.objectRef<ApiKeyView>('ApiKey');
 

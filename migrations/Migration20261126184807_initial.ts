@@ -1,13 +1,20 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126154401_initial extends Migration {
+export class Migration20261126184807_initial extends Migration {
 
-  override name = 'Migration20261126154401_initial';
+  override name = 'Migration20261126184807_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
     this.addSql(`alter table "api_keys" add constraint "api_keys_prefix_unique" unique ("prefix");`);
     this.addSql(`alter table "api_keys" add constraint "api_keys_role_check" check ("role" in ('ADMIN', 'OPERATOR', 'USER', 'VIEWER'));`);
+
+    this.addSql(`create table "audit_entries" ("id" uuid not null, "at" timestamptz not null, "actor_key_id" uuid null, "actor_owner" varchar(255) null, "actor_name" varchar(255) null, "actor_role" varchar(255) null, "action" varchar(255) not null, "target_kind" varchar(255) null, "target_id" varchar(255) null, "outcome" text not null, "error_code" varchar(255) null, "count" int not null, "request_id" varchar(255) not null, "peer_address" varchar(255) null, primary key ("id"));`);
+    this.addSql(`create index "audit_entries_actor_key_id_id_index" on "audit_entries" ("actor_key_id", "id");`);
+    this.addSql(`create index "audit_entries_actor_owner_id_index" on "audit_entries" ("actor_owner", "id");`);
+    this.addSql(`create index "audit_entries_action_id_index" on "audit_entries" ("action", "id");`);
+    this.addSql(`create index "audit_entries_target_id_id_index" on "audit_entries" ("target_id", "id");`);
+    this.addSql(`alter table "audit_entries" add constraint "audit_entries_outcome_check" check ("outcome" in ('succeeded', 'denied', 'failed'));`);
 
     this.addSql(`create table "chat_messages" ("id" uuid not null, "session_id" uuid not null, "owner" varchar(255) not null, "parent_id" uuid null, "role" text not null, "content" text not null, "piece_lengths" text not null, "deployment_id" uuid null, "model_id" varchar(255) null, "status" text not null, "parameters" jsonb not null, "usage" jsonb null, "finish_reason" text null, "error" jsonb null, "instance_id" uuid null, "created_at" timestamptz not null, "finished_at" timestamptz null, primary key ("id"));`);
     this.addSql(`create index "chat_messages_session_id_id_index" on "chat_messages" ("session_id", "id");`);
