@@ -33,7 +33,12 @@ export type ProjectedField = {
 };
 
 type Slot = { name: string; read: (event: never) => unknown };
-type Projector = { root: string; slots: readonly Slot[]; json: WeakMap<object, string> };
+type Projector = {
+  root: string;
+  slots: readonly Slot[];
+  /** Of the last event: its readers ask one after another, and a table of all events would outlive them. */
+  newest: { event: object; json: string } | null;
+};
 
 /** The answer to one event, in words that are made once for everybody who asked the same. */
 export class ProjectedResult implements ExecutionResult {
@@ -53,12 +58,10 @@ export class ProjectedResult implements ExecutionResult {
   }
 
   get json(): string {
-    const { json } = this.#projector;
-    const known = json.get(this.#event);
-    if (known !== undefined) return known;
-    const text = JSON.stringify({ data: this.data });
-    json.set(this.#event, text);
-    return text;
+    const projector = this.#projector;
+    const event = this.#event;
+    if (projector.newest?.event !== event) projector.newest = { event, json: JSON.stringify({ data: this.data }) };
+    return projector.newest.json;
   }
 }
 
@@ -89,7 +92,7 @@ class Compiler {
     if (root?.kind !== Kind.FIELD || more.length > 0 || root.directives?.length || root.name.value !== this.#of.field || !root.selectionSet) throw new NotProjectable();
     const slots = new Map<string, Slot>();
     this.#collect(root.selectionSet, slots);
-    return { root: root.alias?.value ?? root.name.value, slots: [...slots.values()], json: new WeakMap() };
+    return { root: root.alias?.value ?? root.name.value, slots: [...slots.values()], newest: null };
   }
 
   #collect({ selections }: SelectionSetNode, slots: Map<string, Slot>): void {

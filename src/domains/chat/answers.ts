@@ -37,6 +37,7 @@ const stopLooksMax = 20;
 /** Use cases of answers that are being made or have ended. */
 export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'watchSession'> {
   readonly #deps: AnswersDeps;
+  #newest: { entry: StreamPiece; event: ChatStreamEvent } | null = null;
 
   constructor(deps: AnswersDeps) {
     this.#deps = deps;
@@ -72,7 +73,7 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
             return;
           }
           position = entry.index;
-          yield tokenEventOf(entry, answer);
+          yield this.#tokenEventOf(entry, answer);
         }
       } finally {
         leave();
@@ -139,6 +140,13 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     return { entries: tokenStream.read(answer.id, after, end.signal), close: () => end.close() };
   }
 
+  /** The same for all readers that are at the same entry, so that what they make of it can be shared as well. */
+  #tokenEventOf(entry: StreamPiece, { id, deploymentId }: FollowedAnswer): ChatStreamEvent {
+    // Readers are woken one after another: remembering the last one serves them, and a table of all would outlive them.
+    if (this.#newest?.entry !== entry) this.#newest = { entry, event: { type: 'token', messageId: id, deploymentId, index: entry.index, text: entry.text } };
+    return this.#newest.event;
+  }
+
   /** Asks whichever process makes it; false when nobody has done it within a moment. */
   async #isStoppedElsewhere(id: string, principal: Principal, signal: AbortSignal): Promise<boolean> {
     const { events, tokenStream, clock } = this.#deps;
@@ -170,17 +178,6 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
 /** A call, because the compiler does not expect a signal to change its mind. */
 function isLive(signal: AbortSignal): boolean {
   return !signal.aborted;
-}
-
-const tokenEvents = new WeakMap<StreamEntry, ChatStreamEvent>();
-
-/** The same for all readers of the same entry, so that what they make of it can be shared as well. */
-function tokenEventOf(entry: StreamPiece, { id, deploymentId }: FollowedAnswer): ChatStreamEvent {
-  const known = tokenEvents.get(entry);
-  if (known) return known;
-  const event: ChatStreamEvent = { type: 'token', messageId: id, deploymentId, index: entry.index, text: entry.text };
-  tokenEvents.set(entry, event);
-  return event;
 }
 
 function* storedEvents(row: ChatMessage, after: number): Generator<ChatStreamEvent> {

@@ -4,6 +4,7 @@ import { Migrator } from '@mikro-orm/migrations';
 import type { MigrationObject } from '@mikro-orm/core';
 import type { Logger } from '../../shared/logger.ts';
 import { releaseDeadClients } from './dead-clients.ts';
+import { quickenLiterals } from './literals.ts';
 import { tellOutages } from './told-outages.ts';
 
 export type Orm = MikroORM<AbstractSqlDriver>;
@@ -29,6 +30,7 @@ export async function createPostgresOrm(url: string, options: OrmOptions): Promi
     driverOptions: { connectionTimeoutMillis: connectTimeoutMs, application_name: 'llm-manager', keepAlive: true, onPoolCreated: releaseDeadClients },
   });
   tellOutages(orm.driver);
+  quickenLiterals(orm.driver);
   return orm;
 }
 
@@ -37,7 +39,9 @@ export async function createPgliteOrm(folder: string | null, options: OrmOptions
   const { MikroORM: PgliteOrm, PgliteDriver } = await import('@mikro-orm/pglite');
   // What searches in chats go by; PGlite has only the extensions that it is given when it is opened.
   const { pg_trgm: trigrams } = await import('@electric-sql/pglite/contrib/pg_trgm');
-  return await PgliteOrm.init<AbstractSqlDriver>({ ...commonOptions(options), driver: PgliteDriver, dbName: folder ?? 'memory://', driverOptions: { extensions: { pg_trgm: trigrams } } });
+  const orm = await PgliteOrm.init<AbstractSqlDriver>({ ...commonOptions(options), driver: PgliteDriver, dbName: folder ?? 'memory://', driverOptions: { extensions: { pg_trgm: trigrams } } });
+  quickenLiterals(orm.driver);
+  return orm;
 }
 
 function commonOptions(options: OrmOptions) {
