@@ -1,6 +1,6 @@
-/** The composition root: the only file that constructs. What is created first ends last. */
-import { createHash } from 'node:crypto';
+/** The composition root: what constructs is here and in app-models.ts. What is created first ends last. */
 import path from 'node:path';
+import { createRuntimes, createSources } from './app-models.ts';
 import { createHttpServer, type HttpServer } from './adapters/server.ts';
 import { createGuard } from './adapters/http/guard.ts';
 import { createMetricsHandler, createReadinessHandler } from './adapters/http/probes.ts';
@@ -15,21 +15,12 @@ import { createAudit, type AuditModule } from './domains/access/audit/create-aud
 import { createAccess, type AccessModule } from './domains/access/create-access.ts';
 import { createCatalog } from './domains/catalog/catalog.service.ts';
 import type { Catalog } from './domains/catalog/catalog.ts';
-import type { ModelSource } from './domains/catalog/source.ts';
-import { createHuggingFaceSource } from './domains/catalog/sources/huggingface/huggingface.source.ts';
-import { createOllamaSource } from './domains/catalog/sources/ollama/ollama.source.ts';
 import { createChat, type ChatModule } from './domains/chat/create-chat.ts';
 import { createDeployments, type DeploymentsRoom } from './domains/deployments/create-deployments.ts';
-import type { ModelRuntime } from './domains/deployments/runtime.ts';
-import { createLlamaCppRuntime } from './domains/deployments/runtimes/llama-cpp/llama-cpp.runtime.ts';
-import { LlamaServerFinder } from './domains/deployments/runtimes/llama-cpp/llama-server/binary.ts';
-import { createOllamaRuntime } from './domains/deployments/runtimes/ollama/ollama.runtime.ts';
-import { DockerEngine } from './domains/deployments/runtimes/docker/docker-engine.ts';
-import { createDockerRuntime } from './domains/deployments/runtimes/docker/docker.runtime.ts';
-import { createRemoteRuntime } from './domains/deployments/runtimes/remote/remote.runtime.ts';
 import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
 import { createClamdScanner } from './domains/downloads/scanners/clamd-scanner.ts';
 import { createOllamaStore } from './domains/downloads/transfer/ollama-pull.ts';
+import { createAlerts, type AlertsDeps, type AlertsRoom } from './domains/system/alerts/create-alerts.ts';
 import { createSystem, type SystemRoom } from './domains/system/create-system.ts';
 import { ConfigError, type Config } from './infrastructure/config/config.ts';
 import { lockDataFolder, makePrivateFolder, prepareDataFolder, type DataFolder } from './infrastructure/data-folder/data-folder.ts';
@@ -44,7 +35,7 @@ import { keepHouse } from './infrastructure/lifecycle/housekeeping.ts';
 import { describeListenFault, reachableUrl } from './infrastructure/lifecycle/own-address.ts';
 import { Runner } from './infrastructure/lifecycle/runner.ts';
 import { createMetrics, type Metrics } from './infrastructure/metrics/metrics.ts';
-import { builtInIds, byId } from './plugins/built-in-ids.ts';
+import { builtInIds } from './plugins/built-in-ids.ts';
 import { openPlugins, type OpenedPlugins } from './plugins/open-plugins.ts';
 import { systemClock } from './infrastructure/system-clock.ts';
 import type { PluginHost } from './plugins/plugin.ts';
@@ -85,6 +76,8 @@ const choresEveryMs = 6 * 3_600_000;
 const idempotencyDays = 7;
 /** What happened to tasks, deployments and answers is kept this long. */
 const stateEventDays = 90;
+/** Those that are over. */
+const alertDays = 30;
 
 export function createApp(options: AppOptions): App {
   const runner = new Runner(options.logger);
@@ -111,6 +104,7 @@ async function start(options: StartOptions, runner: Runner, signal: AbortSignal)
   await rooms.deployments.start(signal);
   runner.defer('deployments', (deadline) => rooms.deployments.stop(deadline));
   await rooms.downloads.start();
+  await rooms.alerts.start();
   base.instances.watch();
   startHousekeeping(options, base, rooms, runner);
   const { host, port } = options.config.server;
@@ -121,6 +115,7 @@ async function start(options: StartOptions, runner: Runner, signal: AbortSignal)
   runner.defer('sockets', closeSockets);
   runner.defer('chat', (deadline) => rooms.chat.stop(AbortSignal.any([deadline, AbortSignal.timeout(drainMs)])));
   runner.defer('downloads', (deadline) => rooms.downloads.stop(deadline));
+  runner.defer('alerts', () => rooms.alerts.stop());
   runner.defer('new requests', () => server.drain());
   const url = reachableUrl(address);
   await writeServerFile(base.folder, { pid: process.pid, url, version: options.version, started_at: new Date().toISOString() });
@@ -128,11 +123,12 @@ async function start(options: StartOptions, runner: Runner, signal: AbortSignal)
   return { url, dataDir: base.folder.path, adminKeyFile: base.folder.adminKeyFile, databaseKind: base.database.kind };
 }
 
-function startHousekeeping({ config, logger }: AppOptions, { database }: Foundation, { audit }: Rooms, runner: Runner): void {
+function startHousekeeping({ config, logger }: AppOptions, { database }: Foundation, { alerts, audit }: Rooms, runner: Runner): void {
   const stopping = new AbortController();
   const daysAgo = (days: number): Date => new Date(systemClock.now().getTime() - days * dayMs);
   const chores = [
     { name: 'idempotency keys', run: () => purgeIdempotencyRecords(database.orm.em, daysAgo(idempotencyDays)) },
+    { name: 'alerts', run: () => alerts.purge(daysAgo(alertDays)) },
     { name: 'state events', run: () => purgeStateEvents(database.orm.em, daysAgo(stateEventDays)) },
     { name: 'audit log', run: () => audit.purge(config.access.audit) },
   ];
@@ -182,7 +178,7 @@ const pluginHosts =
     return { dataDir, http, clock: systemClock, logger: logger.child({ plugin: name }) };
   };
 
-type Rooms = { access: AccessModule; audit: AuditModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom };
+type Rooms = { access: AccessModule; audit: AuditModule; catalog: Catalog; downloads: DownloadsRoom; deployments: DeploymentsRoom; chat: ChatModule; system: SystemRoom; alerts: AlertsRoom };
 
 /** An embedded database has this one service: what a killed predecessor held is free at once. */
 const isSoleWorker = ({ kind }: Database): boolean => kind !== 'postgresql';
@@ -196,17 +192,13 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
   runner.defer('access', () => access.stop());
   const audit = createAudit(common);
   runner.defer('audit log', () => audit.stop());
-  const disks = [
-    { path: folder.path, purpose: 'data' as const },
-    { path: huggingface.cacheDir, purpose: 'models' as const },
-    { path: config.data.modelsDir, purpose: 'models' as const },
-  ];
+  const disks = [{ path: folder.path, purpose: 'data' as const }, ...[huggingface.cacheDir, config.data.modelsDir].map((models) => ({ path: models, purpose: 'models' as const }))];
   // The rooms below are made after this one; nothing asks before `start`.
   const volumes = rememberFor(volumesMaxAgeMs, systemClock, () => downloads.installed.volumes());
   const reservedBytes = async (disk: string): Promise<number> => (await volumes()).find((volume) => volume.path === disk)?.reservedBytes ?? 0;
   const system = createSystem({ events, clock: systemClock, logger, disks, reservedBytes, deployments: () => deployments.uses() });
   runner.defer('system', () => system.stop());
-  const sources = createSources(config, base, logger);
+  const sources = createSources(config, { ...base, clock: systemClock, logger });
   const catalog = createCatalog({ sources, cache: base.cache, clock: systemClock, logger, machineMemory: system.machineMemory });
   const downloads: DownloadsRoom = createDownloads({
     ...common,
@@ -230,7 +222,8 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     config: { onStop: config.deployments.onStop },
   });
   const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference, limits: chatLimitsOf(config) });
-  return { access, audit, catalog, downloads, deployments, chat, system };
+  const alerts = createAlertsRoom(config, base, common, { system: system.system, deployments: deployments.deployments, downloads: downloads.downloads });
+  return { access, audit, catalog, downloads, deployments, chat, system, alerts };
 }
 
 function downloadsConfigOf({ downloads, sources, data }: Config, folder: DataFolder): Parameters<typeof createDownloads>[0]['config'] {
@@ -239,38 +232,18 @@ function downloadsConfigOf({ downloads, sources, data }: Config, folder: DataFol
   return { parallel, parallelPerSource, connectionsPerHost, maxBytesPerSecond, hfCacheDir, modelsDir: data.modelsDir, dataDir: folder.path, adoptAtStart: true };
 }
 
+type Common = Pick<AlertsDeps, 'em' | 'events' | 'clock' | 'logger' | 'instances'>;
+
+function createAlertsRoom({ alerts: { webhook } }: Config, { jobs, http, plugins, metrics }: Foundation, common: Common, rooms: Pick<AlertsDeps, 'system' | 'deployments' | 'downloads'>): AlertsRoom {
+  const address = webhook && { url: webhook.url.reveal(), secret: webhook.secret?.reveal() ?? null };
+  const room = createAlerts({ ...common, ...rooms, jobs, http, webhook: address, channels: plugins.alertChannels });
+  // Without a database the other figures are still worth having.
+  metrics.gauge('llm_manager_open_alerts', 'Alerts that are not resolved.', 'severity', () => room.alerts.countOpen().catch(() => new Map<string, number>()));
+  return room;
+}
+
 function chatLimitsOf({ chat: { stopUnreadAfterSeconds: seconds } }: Config): { stopUnreadAfterMs: number | null } {
   return { stopUnreadAfterMs: seconds === null ? null : seconds * 1_000 };
-}
-
-/** The first that needs a model is the default. */
-function createRuntimes(config: Config, { folder, http, inference, inferenceFetch, plugins }: Foundation, gpuMemoryOf: SystemRoom['gpuMemoryOf']): ReadonlyMap<string, ModelRuntime> {
-  const list = [
-    createLlamaCppRuntime({ http, llamaServer: createLlamaServer(config, folder), gpuMemoryOf }),
-    createOllamaRuntime({ host: config.sources.ollama.host, http: inference, fetch: inferenceFetch }),
-    createDockerRuntime({ engine: new DockerEngine(config.docker.host, serviceIdOf(folder)), http, images: config.docker.images, ollama: { streaming: inference, fetch: inferenceFetch } }),
-    createRemoteRuntime({ http }),
-    ...plugins.runtimes,
-  ];
-  return byId(list);
-}
-
-function createLlamaServer({ deployments }: Config, folder: DataFolder): { finder: LlamaServerFinder; runDir: string } {
-  return { finder: new LlamaServerFinder(deployments.llamaServer, path.join(folder.path, 'engines')), runDir: path.join(folder.path, 'run') };
-}
-
-/** Tells the containers of this data folder from those of another service on the same Docker Engine. */
-const serviceIdOf = (folder: DataFolder): string => createHash('sha256').update(folder.path).digest('hex').slice(0, 16);
-
-function createSources({ sources }: Config, { http, cache, plugins }: Foundation, logger: Logger): ReadonlyMap<string, ModelSource> {
-  const common = { http, clock: systemClock, logger };
-  const { huggingface, ollama } = sources;
-  const list = [
-    createHuggingFaceSource({ ...common, endpoint: huggingface.endpoint, token: huggingface.token?.reveal() }),
-    createOllamaSource({ ...common, cache, libraryEndpoint: ollama.library, registryEndpoint: ollama.registry }),
-    ...plugins.sources,
-  ];
-  return byId(list);
 }
 
 /** The operator's key, else the one in the file, else a new one; the file holds it for commands on this machine. */
@@ -294,6 +267,7 @@ function servicesOf(version: string, { startedAt, database, live }: Foundation, 
     access: rooms.access.access,
     auditLog: rooms.audit.log,
     auditTrail: rooms.audit.trail,
+    alerts: rooms.alerts.alerts,
     serverInfo: () => ({
       name: 'llm-manager',
       version,

@@ -3,6 +3,7 @@ export const builtInIds = {
   sources: ['huggingface', 'ollama', 'local'],
   runtimes: ['llama-cpp', 'ollama', 'docker', 'remote'],
   scanners: ['format', 'gguf', 'safetensors', 'pickle', 'archive', 'template', 'source', 'clamav'],
+  alertChannels: ['log', 'webhook'],
 } as const;
 
 /** Throws when two have one id: the later would stand for both. */

@@ -1,9 +1,11 @@
 import type { ModelSource } from '../domains/catalog/source.ts';
 import type { ModelRuntime } from '../domains/deployments/runtime.ts';
 import type { FileScanner } from '../domains/downloads/file-scanner.ts';
+import type { AlertChannel } from '../domains/system/alerts/alert-channel.ts';
 import { abortable } from '../shared/async.ts';
 import type { Logger } from '../shared/logger.ts';
 import { createBlame } from './blame.ts';
+import { guardAlertChannel } from './guard-alert-channel.ts';
 import { guardRuntime } from './guard-runtime.ts';
 import { guardScanner } from './guard-scanner.ts';
 import { guardSource } from './guard-source.ts';
@@ -12,13 +14,16 @@ import { assertParts, assertShape, pluginShape } from './part-shapes.ts';
 import { firstLine, PluginFault } from './plugin-fault.ts';
 import type { Plugin, PluginHost, PluginParts } from './plugin.ts';
 
+const partKinds = ['sources', 'runtimes', 'scanners', 'alertChannels'] as const;
+type PartKind = (typeof partKinds)[number];
+
 export type PluginsOptions = {
   /** Absolute paths and names of packages. */
   modules: readonly string[];
   /** The folder that the service was started in. */
   from: string;
   /** Of what is there without plug-ins; nobody else may use these. */
-  taken: Readonly<Record<'sources' | 'runtimes' | 'scanners', readonly string[]>>;
+  taken: Readonly<Record<PartKind, readonly string[]>>;
   /** Called once for each plug-in. */
   hostFor: (name: string) => Promise<PluginHost>;
   logger: Logger;
@@ -28,6 +33,7 @@ export type OpenedPlugins = {
   sources: readonly ModelSource[];
   runtimes: readonly ModelRuntime[];
   scanners: readonly FileScanner[];
+  alertChannels: readonly AlertChannel[];
   /** One line for each module that cannot be used; the service does not start with any. */
   faults: readonly string[];
   /** The name of the plug-in in whose own code nobody caught this, if it is one's. */
@@ -55,10 +61,12 @@ export async function openPlugins(options: PluginsOptions, signal: AbortSignal):
       faults.push(`LLM_MANAGER_PLUGINS: ${specifier}: ${error.message}`);
     }
   }
+  const loggerOf = (name: string): Logger => options.logger.child({ plugin: name });
   return {
-    sources: opened.flatMap(({ name, parts }) => (parts.sources ?? []).map((source) => guardSource(source, options.logger.child({ plugin: name })))),
-    runtimes: opened.flatMap(({ name, parts }) => (parts.runtimes ?? []).map((runtime) => guardRuntime(runtime, options.logger.child({ plugin: name })))),
-    scanners: opened.flatMap(({ name, parts }) => (parts.scanners ?? []).map((scanner) => guardScanner(scanner, options.logger.child({ plugin: name })))),
+    sources: opened.flatMap(({ name, parts }) => (parts.sources ?? []).map((source) => guardSource(source, loggerOf(name)))),
+    runtimes: opened.flatMap(({ name, parts }) => (parts.runtimes ?? []).map((runtime) => guardRuntime(runtime, loggerOf(name)))),
+    scanners: opened.flatMap(({ name, parts }) => (parts.scanners ?? []).map((scanner) => guardScanner(scanner, loggerOf(name)))),
+    alertChannels: opened.flatMap(({ name, parts }) => (parts.alertChannels ?? []).map((channel) => guardAlertChannel(channel, loggerOf(name)))),
     faults,
     blame: createBlame(opened),
     close: async (deadline) => {
@@ -93,7 +101,7 @@ async function setUp(plugin: Plugin, { folder, before, hostFor, taken }: Plugins
 }
 
 function assertFree(parts: PluginParts, before: readonly Opened[], taken: PluginsOptions['taken']): void {
-  for (const kind of ['sources', 'runtimes', 'scanners'] as const) {
+  for (const kind of partKinds) {
     const used = new Set([...taken[kind], ...before.flatMap((other) => (other.parts[kind] ?? []).map(({ id }) => id))]);
     for (const { id } of parts[kind] ?? []) {
       if (used.has(id)) throw new PluginFault(`the id ${id} of one of its ${kind} is taken`);

@@ -39,10 +39,13 @@ const runtime = z.object({
 
 const scanner = z.object({ id, version: z.string().regex(/^[\w.-]{1,32}$/, 'must be short and plain, such as 1.0'), accepts: method, scan: method });
 
+const alertChannel = z.object({ id, name, deliver: method });
+
 const parts = z.strictObject({
   sources: z.array(source).optional(),
   runtimes: z.array(runtime).optional(),
   scanners: z.array(scanner).optional(),
+  alertChannels: z.array(alertChannel).optional(),
   close: method.optional(),
 });
 
@@ -56,5 +59,6 @@ export function assertShape(shape: z.ZodType, value: unknown, what: string): voi
 
 export function assertParts(value: PluginParts): void {
   assertShape(parts, value, 'what it brings');
-  if (!value.sources?.length && !value.runtimes?.length && !value.scanners?.length) throw new PluginFault('brings no source, runtime or scanner');
+  const { sources, runtimes, scanners, alertChannels } = value;
+  if ([sources, runtimes, scanners, alertChannels].every((list) => !list?.length)) throw new PluginFault('brings no source, runtime, scanner or alert channel');
 }

@@ -5,6 +5,7 @@
 import type { ModelSource } from '../domains/catalog/source.ts';
 import type { ModelRuntime } from '../domains/deployments/runtime.ts';
 import type { FileScanner } from '../domains/downloads/file-scanner.ts';
+import type { AlertChannel } from '../domains/system/alerts/alert-channel.ts';
 import type { Clock } from '../shared/clock.ts';
 import type { Logger } from '../shared/logger.ts';
 import type { OutgoingHttp } from '../shared/outgoing-http.ts';
@@ -15,6 +16,8 @@ export { HealthUnknownError } from '../domains/deployments/runtime.ts';
 export type { Keepsake, ModelRuntime, RunningModel, RuntimeAdoption, RuntimeCapabilities, RuntimeExit, RuntimeHandle, RuntimeStart } from '../domains/deployments/runtime.ts';
 export type { DeploymentConfig, DeploymentUseView, RuntimeInfo } from '../domains/deployments/types.ts';
 export type { FileScanner, ScanFinding, ScanTarget } from '../domains/downloads/file-scanner.ts';
+export type { AlertChannel, AlertNotice } from '../domains/system/alerts/alert-channel.ts';
+export type { AlertSeverity, AlertTarget } from '../domains/system/alerts/types.ts';
 export type { Clock } from '../shared/clock.ts';
 export { AppError } from '../shared/errors.ts';
 export type { ErrorCode } from '../shared/errors.ts';
@@ -37,6 +40,7 @@ export type PluginParts = {
   sources?: readonly ModelSource[];
   runtimes?: readonly ModelRuntime[];
   scanners?: readonly FileScanner[];
+  alertChannels?: readonly AlertChannel[];
   /** Called once when the service ends, after everything that used the parts; the signal aborts when time is up. */
   close?: (signal: AbortSignal) => Promise<void> | void;
 };

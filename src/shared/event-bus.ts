@@ -26,6 +26,10 @@ export type EventMap = {
   'access.key_changed': { keyId: string };
   /** An entry of the audit log was stored. */
   'audit.logged': { entry: LoggedEntry };
+  /** An alert was raised (`firing`), acknowledged or resolved. */
+  'alert.changed': { alertId: string; status: string };
+  /** A rule of alerts was made, changed or removed. */
+  'alert.rules_changed': { ruleId: string };
   'system.sampled': { sample: ResourcesSample };
 };
 

@@ -132,7 +132,7 @@ describe('plug-ins that cannot be used', () => {
       [await module('throws', 'throw new Error("it has no token");'), 'cannot be loaded: it has no token'],
       [await module('empty', 'export const nothing = {};'), 'exports nothing that was made with definePlugin'],
       [await module('shape', `export const it = definePlugin({ name: 'shape', setup: () => ({ scanners: [{ id: 'shape' }] }) });`), 'scanners.0.version'],
-      [await module('unknown', `export const it = definePlugin({ name: 'unknown', setup: () => ({ alertChannels: [] }) });`), 'alertChannels'],
+      [await module('unknown', `export const it = definePlugin({ name: 'unknown', setup: () => ({ dashboards: [] }) });`), 'dashboards'],
       [await module('taken', `export const it = definePlugin({ name: 'taken', setup: () => ({ scanners: [${scanner('pickle')}] }) });`), 'the id pickle of one of its scanners is taken'],
       [await module('fails', `export const it = definePlugin({ name: 'fails', setup: async () => { throw new Error('no list of words'); } });`), 'its setup failed: no list of words'],
       [await module('syntax', 'export const = 1;'), 'cannot be loaded'],

@@ -4,6 +4,7 @@ import type { Catalog } from '../../domains/catalog/catalog.ts';
 import type { Chat } from '../../domains/chat/types.ts';
 import type { Deployments } from '../../domains/deployments/types.ts';
 import type { Downloads, InstalledModels, StorageJobs } from '../../domains/downloads/types.ts';
+import type { Alerts } from '../../domains/system/alerts/types.ts';
 import type { System } from '../../domains/system/types.ts';
 import type { AuditLog, RequestOrigin } from '../../shared/audit-log.ts';
 import { AppError } from '../../shared/errors.ts';
@@ -32,6 +33,7 @@ export type GraphqlServices = {
   deployments: Deployments;
   chat: Chat;
   system: System;
+  alerts: Alerts;
   access: Access;
   auditLog: AuditLog;
   auditTrail: AuditTrail;

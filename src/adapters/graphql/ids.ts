@@ -9,6 +9,8 @@ export const idKinds = {
   Deployment: { code: 'DEPLOYMENT_NOT_FOUND', noun: 'deployment' },
   ChatSession: { code: 'CHAT_SESSION_NOT_FOUND', noun: 'chat session' },
   ChatMessage: { code: 'CHAT_MESSAGE_NOT_FOUND', noun: 'chat message' },
+  Alert: { code: 'NOT_FOUND', noun: 'alert' },
+  AlertRule: { code: 'NOT_FOUND', noun: 'rule' },
   ApiKey: { code: 'NOT_FOUND', noun: 'API key' },
 } as const satisfies Record<string, { code: ErrorCode; noun: string }>;
 

@@ -35,6 +35,7 @@ export type Config = {
     readonly onStop: 'stop' | 'keep';
   };
   readonly chat: { readonly stopUnreadAfterSeconds: number | null };
+  readonly alerts: { readonly webhook: { readonly url: Secret; readonly secret: Secret | null } | null };
   readonly plugins: readonly string[];
   readonly log: { readonly level: (typeof logLevels)[number] };
   /** By the setting's path, e.g. `server.port`. */

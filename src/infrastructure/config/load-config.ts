@@ -119,6 +119,7 @@ function toConfig(values: Values, origins: Readonly<Record<string, Origin>>, { h
     docker: { host: values.dockerHost, images: values.dockerImages },
     deployments: { llamaServer: toLlamaServer(values.llamaServer, place), onStop: values.onStop },
     chat: { stopUnreadAfterSeconds: values.stopUnreadAfterSeconds },
+    alerts: { webhook: values.alertWebhookUrl && { url: values.alertWebhookUrl, secret: values.alertWebhookSecret } },
     // Paths as such, names of packages as they are.
     plugins: values.plugins.map((module) => (/^(?:\.{1,2}|~)?\//.test(module) ? place(module) : module)),
     log: { level: values.logLevel },

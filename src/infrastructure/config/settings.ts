@@ -4,7 +4,7 @@ import type { Endpoint } from './addresses.ts';
 import { defaultDataDir, defaultHubHome } from './places.ts';
 import type { Secret } from './secret.ts';
 import { defineSetting } from './setting.ts';
-import { httpUrl, list, oneOf, origin, secretText, secretUrl, text, wholeNumber } from './values.ts';
+import { httpUrl, list, oneOf, origin, secretHttpUrl, secretText, secretUrl, text, wholeNumber } from './values.ts';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
@@ -13,6 +13,9 @@ const nothing = 'none';
 const imageName = text().refine((value) => /^([\w.]{1,32}=)?\w[\w.\-/:@]{0,254}$/.test(value), 'must be image names, or KIND=image');
 const tokenMessage = 'must be the token alone, without spaces';
 const isToken = (value: string): boolean => /^[\x21-\x7e]{1,512}$/.test(value);
+
+/** A key of no bytes would sign for everybody. */
+const isWebhookSecret = (value: string): boolean => isOperatorKey(value) && (!value.startsWith('whsec_') || Buffer.from(value.slice('whsec_'.length), 'base64').length >= 16);
 
 /** Every setting of the service. `settings` is the one place that knows their names, ranges and defaults. */
 export const settings = {
@@ -246,6 +249,24 @@ export const settings = {
     default: () => null,
     defaultText: nothing,
     description: 'Stops an answer that nobody has read for so long; without it an answer goes on to its end.',
+  }),
+  alertWebhookUrl: defineSetting<Secret | null>({
+    path: 'alerts.webhook.url',
+    env: 'LLM_MANAGER_ALERT_WEBHOOK_URL',
+    schema: secretHttpUrl(),
+    default: () => null,
+    defaultText: nothing,
+    description: 'Where alerts are posted to as JSON. No redirect is followed from there.',
+    secret: true,
+  }),
+  alertWebhookSecret: defineSetting<Secret | null>({
+    path: 'alerts.webhook.secret',
+    env: 'LLM_MANAGER_ALERT_WEBHOOK_SECRET',
+    schema: secretText(isWebhookSecret, 'must be 16 to 256 printable characters without spaces; after whsec_ base64 of at least 16 bytes'),
+    default: () => null,
+    defaultText: 'none: not signed',
+    description: 'Signs what is posted there: the header webhook-signature holds an HMAC-SHA256.',
+    secret: true,
   }),
   plugins: defineSetting({
     path: 'plugins',

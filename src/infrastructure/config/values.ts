@@ -52,6 +52,18 @@ export function secretUrl(...protocols: readonly string[]): z.ZodType<Secret> {
     .transform((value) => new Secret(value));
 }
 
+/** An http URL that may hold a token in its path or query, as those of chat services do, but no user name. */
+export function secretHttpUrl(): z.ZodType<Secret> {
+  const message = 'must be a URL that begins with http:// or https://, without a user name or password';
+  return z
+    .string({ error: message })
+    .refine((value) => {
+      const url = URL.parse(value);
+      return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '' && url.hash === '';
+    }, message)
+    .transform((value) => new Secret(value));
+}
+
 export function secretText(accepts: (value: string) => boolean, message: string): z.ZodType<Secret> {
   return z.string({ error: message }).refine(accepts, message).transform((value) => new Secret(value));
 }

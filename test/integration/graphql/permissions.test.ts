@@ -9,7 +9,7 @@ const needed: Record<string, Role> = {
   ...Object.fromEntries(
     [
       'models', 'model', 'modelCategories', 'modelSources', 'installedModels', 'installedModel', 'storage', 'storageJob', 'downloadLimits', 'downloadTasks', 'downloadTask', 'deployments', 'deployment',
-      'deploymentRuntimes', 'deploymentFit', 'chatSessions', 'chatSession', 'systemResources', 'systemResourceHistory', 'viewer', 'serverInfo', 'node', 'nodes',
+      'deploymentRuntimes', 'deploymentFit', 'chatSessions', 'chatSession', 'systemResources', 'systemResourceHistory', 'alerts', 'alertRules', 'viewer', 'serverInfo', 'node', 'nodes',
     ].map((name) => [`query ${name}`, 'VIEWER']),
   ),
   'query apiKeys': 'ADMIN',
@@ -17,14 +17,14 @@ const needed: Record<string, Role> = {
   'subscription auditLogged': 'ADMIN',
   ...Object.fromEntries(
     ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'verifyInstalledModel', 'repairInstalledModel', 'adoptModels', 'deleteInstalledModel', 'refreshModel',
-      'startDeployment', 'stopDeployment', 'restartDeployment', 'updateDeployment', 'deleteDeployment'].map((name) => [`mutation ${name}`, 'OPERATOR']),
+      'startDeployment', 'stopDeployment', 'restartDeployment', 'updateDeployment', 'deleteDeployment', 'acknowledgeAlert'].map((name) => [`mutation ${name}`, 'OPERATOR']),
   ),
   ...Object.fromEntries(
     ['createChatSession', 'updateChatSession', 'deleteChatSession', 'sendChatMessage', 'regenerateChatMessage', 'editChatMessage', 'stopChatMessage', 'exportChatSession', 'importChatSession'].map((name) => [`mutation ${name}`, 'USER']),
   ),
-  ...Object.fromEntries(['importModel', 'createApiKey', 'revokeApiKey', 'rotateApiKey'].map((name) => [`mutation ${name}`, 'ADMIN'])),
+  ...Object.fromEntries(['importModel', 'createApiKey', 'revokeApiKey', 'rotateApiKey', 'createAlertRule', 'updateAlertRule', 'deleteAlertRule'].map((name) => [`mutation ${name}`, 'ADMIN'])),
   ...Object.fromEntries(
-    ['downloadProgress', 'deploymentStatus', 'deploymentLogs', 'chatStream', 'chatSessionUpdated', 'systemResources'].map((name) => [`subscription ${name}`, 'VIEWER']),
+    ['downloadProgress', 'deploymentStatus', 'deploymentLogs', 'chatStream', 'chatSessionUpdated', 'systemResources', 'alertRaised'].map((name) => [`subscription ${name}`, 'VIEWER']),
   ),
 };
 

@@ -6,6 +6,7 @@ import type { ModelDetail } from '../../../src/domains/catalog/types.ts';
 import type { Chat, ChatMessageView, ChatSessionView, ChatStreamEvent } from '../../../src/domains/chat/types.ts';
 import type { Deployments, DeploymentView } from '../../../src/domains/deployments/types.ts';
 import type { Downloads, DownloadTaskView, InstalledModels } from '../../../src/domains/downloads/types.ts';
+import type { Alerts } from '../../../src/domains/system/alerts/types.ts';
 import type { System } from '../../../src/domains/system/types.ts';
 import type { GraphqlServices } from '../../../src/adapters/graphql/context.ts';
 import type { AuditRecord } from '../../../src/shared/audit-log.ts';
@@ -213,6 +214,25 @@ function systemOf(world: World): System {
   };
 }
 
+function alertsOf(): Alerts {
+  return {
+    list: async (_filter, page) => pageOf([], page),
+    find: async () => null,
+    deliveriesOf: async () => [],
+    countOpen: async () => new Map(),
+    acknowledge: async () => unsupported(),
+    async *watchRaised() {
+      return;
+    },
+    rules: async () => [],
+    findRule: async () => null,
+    createRule: async () => unsupported(),
+    updateRule: async () => unsupported(),
+    deleteRule: async () => unsupported(),
+    channels: () => ['log'],
+  };
+}
+
 function accessOf(world: World): Access {
   const view = (id: string): ApiKeyView => ({ id, name: 'key', owner: 'somebody', role: 'USER', prefix: 'llmm_x', scopes: [], expiresAt: null, revokedAt: null, lastUsedAt: null, createdAt: new Date(0) });
   return {
@@ -272,6 +292,7 @@ export function createWorld(): World {
     deployments: deploymentsOf(world),
     chat: chatOf(world),
     system: systemOf(world),
+    alerts: alertsOf(),
     access: accessOf(world),
     auditLog: { record: async (record) => void world.audited.push(record) },
     auditTrail: auditTrailOf(world),

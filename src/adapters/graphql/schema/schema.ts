@@ -14,6 +14,8 @@ import './chat/queries.ts';
 import './chat/import.ts';
 import './chat/mutations.ts';
 import './system/queries.ts';
+import './system/alert-queries.ts';
+import './system/alert-mutations.ts';
 import './access/api-keys.ts';
 import './access/audit-log.ts';
 

@@ -1,10 +1,34 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126184807_initial extends Migration {
+export class Migration20261126191353_initial extends Migration {
 
-  override name = 'Migration20261126184807_initial';
+  override name = 'Migration20261126191353_initial';
 
   override up(): void | Promise<void> {
+    this.addSql(`create table "alerts" ("id" uuid not null, "open_key" varchar(255) null, "status" text not null, "rule_id" uuid not null, "rule_name" varchar(255) not null, "metric" text not null, "comparison" text null, "threshold" double precision null, "severity" text not null, "target_kind" text not null, "target_id" text not null, "target_name" text not null, "host" varchar(255) null, "value" double precision null, "message" text not null, "instance_id" uuid not null, "raised_at" timestamptz not null, "acknowledged_at" timestamptz null, "acknowledged_by" varchar(255) null, "resolved_at" timestamptz null, "resolved_reason" text null, primary key ("id"));`);
+    this.addSql(`alter table "alerts" add constraint "alerts_open_key_unique" unique ("open_key");`);
+    this.addSql(`create index "alerts_status_id_index" on "alerts" ("status", "id");`);
+    this.addSql(`create index "alerts_resolved_at_index" on "alerts" ("resolved_at");`);
+    this.addSql(`alter table "alerts" add constraint "alerts_status_check" check ("status" in ('firing', 'acknowledged', 'resolved'));`);
+    this.addSql(`alter table "alerts" add constraint "alerts_metric_check" check ("metric" in ('disk_free_bytes', 'disk_free_percent', 'memory_used_percent', 'cpu_used_percent', 'gpu_memory_used_percent', 'gpu_temperature_celsius', 'deployment_memory_bytes', 'deployment_failed', 'deployment_unhealthy', 'deployment_restarting', 'download_failed', 'download_stalled_seconds'));`);
+    this.addSql(`alter table "alerts" add constraint "alerts_comparison_check" check ("comparison" in ('above', 'below'));`);
+    this.addSql(`alter table "alerts" add constraint "alerts_severity_check" check ("severity" in ('info', 'warning', 'critical'));`);
+    this.addSql(`alter table "alerts" add constraint "alerts_target_kind_check" check ("target_kind" in ('machine', 'volume', 'gpu', 'deployment', 'download'));`);
+    this.addSql(`alter table "alerts" add constraint "alerts_resolved_reason_check" check ("resolved_reason" in ('recovered', 'target_gone', 'rule_changed'));`);
+
+    this.addSql(`create table "alert_deliveries" ("id" uuid not null, "alert_id" uuid not null, "channel" varchar(255) not null, "event" text not null, "status" text not null, "attempts" int not null, "error" text null, "created_at" timestamptz not null, "due_at" timestamptz not null, "ended_at" timestamptz null, primary key ("id"));`);
+    this.addSql(`create index "alert_deliveries_status_id_index" on "alert_deliveries" ("status", "id");`);
+    this.addSql(`alter table "alert_deliveries" add constraint "alert_deliveries_alert_id_channel_event_unique" unique ("alert_id", "channel", "event");`);
+    this.addSql(`alter table "alert_deliveries" add constraint "alert_deliveries_event_check" check ("event" in ('raised', 'resolved'));`);
+    this.addSql(`alter table "alert_deliveries" add constraint "alert_deliveries_status_check" check ("status" in ('pending', 'delivered', 'failed'));`);
+
+    this.addSql(`create table "alert_rules" ("id" uuid not null, "name" varchar(255) not null, "metric" text not null, "comparison" text null, "threshold" double precision null, "for_seconds" int not null, "target" text null, "severity" text not null, "enabled" boolean not null, "channels" jsonb null, "created_by" varchar(255) not null, "created_at" timestamptz not null, "updated_at" timestamptz not null, primary key ("id"));`);
+    this.addSql(`alter table "alert_rules" add constraint "alert_rules_metric_check" check ("metric" in ('disk_free_bytes', 'disk_free_percent', 'memory_used_percent', 'cpu_used_percent', 'gpu_memory_used_percent', 'gpu_temperature_celsius', 'deployment_memory_bytes', 'deployment_failed', 'deployment_unhealthy', 'deployment_restarting', 'download_failed', 'download_stalled_seconds'));`);
+    this.addSql(`alter table "alert_rules" add constraint "alert_rules_comparison_check" check ("comparison" in ('above', 'below'));`);
+    this.addSql(`alter table "alert_rules" add constraint "alert_rules_severity_check" check ("severity" in ('info', 'warning', 'critical'));`);
+
+    this.addSql(`create table "alert_rule_seeds" ("id" varchar(255) not null, "made_at" timestamptz not null, primary key ("id"));`);
+
     this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
     this.addSql(`alter table "api_keys" add constraint "api_keys_prefix_unique" unique ("prefix");`);
     this.addSql(`alter table "api_keys" add constraint "api_keys_role_check" check ("role" in ('ADMIN', 'OPERATOR', 'USER', 'VIEWER'));`);
