@@ -18,5 +18,8 @@ export const deploymentMachine = defineMachine<DeploymentStatus>('deployment', {
 export const desiredStatuses = ['running', 'stopped'] as const;
 export type DesiredStatus = (typeof desiredStatuses)[number];
 
+/** Nothing of it runs or is about to. */
+export const restingStatuses: readonly DeploymentStatus[] = ['stopped', 'failed'];
+
 /** The engine may hold memory, a port or the model's files. */
 export const occupyingStatuses: readonly DeploymentStatus[] = ['pending', 'starting', 'running', 'unhealthy', 'restarting', 'stopping'];

@@ -8,7 +8,7 @@ import { marksOf, readRow, readRowPage, readRows } from '../../shared/persistenc
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
 import { Deployment } from './deployment.entity.ts';
-import { deploymentMachine, occupyingStatuses, type DeploymentStatus } from './deployment.machine.ts';
+import { deploymentMachine, occupyingStatuses, restingStatuses, type DeploymentStatus } from './deployment.machine.ts';
 import type { DeploymentCommand, EngineAccess } from './elsewhere.ts';
 import type { Keepsake } from './runtime.ts';
 import type { DeploymentConfig, DeploymentEventView, DeploymentFilter } from './types.ts';
@@ -159,8 +159,10 @@ export class DeploymentRepository {
     }
   }
 
-  async remove(id: string): Promise<void> {
-    await this.#em().nativeDelete(Deployment, { id });
+  /** False when it does not rest, and then it stays. One that is not there is fine. */
+  async remove(id: string): Promise<boolean> {
+    const em = this.#em();
+    return (await em.nativeDelete(Deployment, { id, status: { $in: [...restingStatuses] } })) > 0 || (await em.count(Deployment, { id })) === 0;
   }
 
   async events(id: string, page: PageRequest): Promise<Page<DeploymentEventView>> {

@@ -9,11 +9,13 @@ import type { Principal } from '../../shared/principal.ts';
 import { shareReads } from '../../shared/shared-reads.ts';
 import { configFaults, mergeConfig } from './deployment-config.ts';
 import { nameFaults, nthName } from './deployment-name.ts';
+import { restingStatuses } from './deployment.machine.ts';
 import { toView } from './deployment-view.ts';
 import type { DeploymentRepository, DeploymentRow, NewDeployment } from './deployment.repository.ts';
 import type { LogStore } from './logs/log-store.ts';
 import { listOwnModels } from './own-models.ts';
 import type { ModelRuntime } from './runtime.ts';
+import { probeRuntime } from './runtime-answers.ts';
 import type { StartPlan, StartPlanner } from './start-planner.ts';
 import type { Controls, Elsewhere } from './elsewhere.ts';
 import type { Ownership } from './ownership.ts';
@@ -41,7 +43,6 @@ export type DeploymentsServiceDeps = {
 /** Names that are tried for a deployment whose name was not asked for. */
 const namesTried = 100;
 const watchedMax = 100;
-const ownModelsTimeoutMs = 2_000;
 const searchLengthMax = 500;
 
 export class DeploymentsService implements Deployments {
@@ -64,10 +65,19 @@ export class DeploymentsService implements Deployments {
     const { deploymentId } = input;
     if (deploymentId !== undefined) return await this.#startAgain(deploymentId, input, principal, signal);
     const claim = claimOf(input, principal);
-    const earlier = claim ? await this.#deps.repository.findByClaim(claim) : null;
-    if (earlier) return await this.#view(earlier);
+    const answerEarlier = async (): Promise<DeploymentView | null> => {
+      const earlier = claim && (await this.#deps.repository.findByClaim(claim));
+      return earlier && (await this.#view(earlier));
+    };
+    const known = await answerEarlier();
+    if (known) return known;
+    // Before the others have to wait: a runtime may be slow to say whether it can be used.
+    const plan = await this.#deps.planner.plan(input, principal, signal);
     return await this.#creating.run('', async () => {
-      const plan = await this.#deps.planner.plan(input, principal, signal);
+      // The same request may have come twice at once, and the first of the two has the port by now.
+      const twin = await answerEarlier();
+      if (twin) return twin;
+      await this.#deps.planner.assertRoom({ id: null, config: plan.config, model: plan.model, override: input.override });
       const { id, created } = await this.#create(plan, { input, principal, claim });
       if (created) {
         this.#publish(id, 'pending');
@@ -84,10 +94,12 @@ export class DeploymentsService implements Deployments {
     return await this.get(id);
   }
 
-  async restart(id: string, signal: AbortSignal): Promise<DeploymentView> {
+  async restart(id: string, principal: Principal, signal: AbortSignal): Promise<DeploymentView> {
     signal.throwIfAborted();
     this.#deps.supervisors.assertOpen();
-    await (await this.#controlsOf(await this.#row(id))).restart();
+    const row = await this.#row(id);
+    await this.#assertStartable(row, principal, signal);
+    await (await this.#controlsOf(row)).restart();
     return await this.get(id);
   }
 
@@ -109,10 +121,13 @@ export class DeploymentsService implements Deployments {
   }
 
   async delete(id: string, signal: AbortSignal): Promise<DeploymentView> {
-    const view = await this.stop(id, signal);
     const { supervisors, repository, logs } = this.#deps;
-    await abortable((await this.#controlsOf(await this.#row(id))).settled(), signal);
-    await repository.remove(id);
+    let view: DeploymentView;
+    do {
+      view = await this.stop(id, signal);
+      await abortable((await this.#controlsOf(await this.#row(id))).ended(), signal);
+      // Only what rests goes: a start that came meanwhile has an engine, which nobody would end without its row. The removal wins.
+    } while (!(await repository.remove(id)));
     supervisors.forget(id);
     await logs.remove(id);
     this.#deps.events.publish('deployment.changed', id, { deploymentId: id, status: 'stopped', removed: true });
@@ -185,12 +200,12 @@ export class DeploymentsService implements Deployments {
   }
 
   async runtimes(signal: AbortSignal): Promise<readonly RuntimeInfo[]> {
-    return await Promise.all([...this.#deps.runtimes.values()].map((runtime) => runtime.probe(signal)));
+    return await Promise.all([...this.#deps.runtimes.values()].map((runtime) => probeRuntime(runtime, signal)));
   }
 
   async ownModels(runtimeId: string, signal: AbortSignal): Promise<readonly OwnModelView[]> {
     const runtime = this.#deps.runtimes.get(runtimeId);
-    return runtime ? await listOwnModels(runtime, AbortSignal.any([signal, AbortSignal.timeout(ownModelsTimeoutMs)])) : [];
+    return runtime ? await listOwnModels(runtime, signal) : [];
   }
 
   async fit(request: FitRequest, signal: AbortSignal): Promise<FitReport> {
@@ -219,10 +234,15 @@ export class DeploymentsService implements Deployments {
     const given = Object.values<unknown>(others).filter((value) => value !== undefined);
     if (given.length > 0 || override.length > 0) throw validationFailed([{ field: 'deployment_id', message: 'excludes every other field' }]);
     const row = await this.#row(id);
-    if (row.status === 'stopped' || row.status === 'failed') await this.#deps.planner.planAgain(row, principal, signal);
+    await this.#assertStartable(row, principal, signal);
     await (await this.#controlsOf(row)).start();
     if (row.installedModelId) this.#deps.onUse(row.installedModelId);
     return await this.get(id);
+  }
+
+  /** What runs already, or is about to, was checked before. */
+  async #assertStartable(row: DeploymentRow, principal: Principal, signal: AbortSignal): Promise<void> {
+    if (restingStatuses.includes(row.status)) await this.#deps.planner.planAgain(row, principal, signal);
   }
 
   async #create(plan: StartPlan, call: { input: StartDeployment; principal: Principal; claim: IdempotencyClaim | null }): Promise<{ id: string; created: boolean }> {

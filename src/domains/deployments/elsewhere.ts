@@ -4,6 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import { newId } from '../../shared/ids.ts';
 import type { Instances, InstanceView } from '../../shared/instances.ts';
+import { restingStatuses } from './deployment.machine.ts';
 import { keepAliveMsOf } from './deployment-config.ts';
 import type { DeploymentRepository, DeploymentRow } from './deployment.repository.ts';
 import { assertComing } from './supervisor-answers.ts';
@@ -11,7 +12,7 @@ import type { Supervisor } from './supervisor.ts';
 import type { InferenceTarget, ReadyTarget } from './types.ts';
 
 /** What use cases need of whoever runs a deployment, be it here or elsewhere. */
-export type Controls = Pick<Supervisor, 'start' | 'stop' | 'restart' | 'settled' | 'target' | 'ensureReady'>;
+export type Controls = Pick<Supervisor, 'start' | 'stop' | 'restart' | 'ended' | 'target' | 'ensureReady'>;
 
 export type CommandType = 'start' | 'stop' | 'restart';
 export type DeploymentCommand = { id: string; type: CommandType };
@@ -44,7 +45,7 @@ export class Elsewhere {
       start: () => this.#command(id, 'start', owner),
       stop: () => this.#command(id, 'stop', owner),
       restart: () => this.#command(id, 'restart', owner),
-      settled: () => this.#settled(id, owner),
+      ended: () => this.#untilEnded(id, owner),
       target: (signal) => this.#target(id, owner, signal),
       ensureReady: (signal) => this.#ensureReady(id, owner, signal),
     };
@@ -70,10 +71,10 @@ export class Elsewhere {
     throw new AppError('RUNTIME_UNAVAILABLE', `The service process ${owner.pid} on ${owner.host}, which runs this deployment, does not answer.`, { retryAfterSeconds: 5 });
   }
 
-  async #settled(id: string, owner: InstanceView): Promise<void> {
+  async #untilEnded(id: string, owner: InstanceView): Promise<void> {
     for (;;) {
       const row = await this.#deps.repository.find(id);
-      if (!row || row.status === 'stopped' || row.status === 'failed') return;
+      if (!row || restingStatuses.includes(row.status) || row.desiredStatus === 'running') return;
       await this.#assertAlive(owner);
       await this.#deps.clock.sleep(lookMs);
     }

@@ -5,6 +5,7 @@ import type { DeploymentRow } from './deployment.repository.ts';
 import { unknownHealth } from './health.ts';
 import type { RunningModel } from './runtime.ts';
 import type { DeploymentHealth, DeploymentUseView } from './types.ts';
+import { withTimeLimit } from './time-limit.ts';
 import { Usage } from './usage.ts';
 
 /** An engine that is up, and the signal that ends with it. */
@@ -13,6 +14,8 @@ export type LiveModel = { model: RunningModel; lost: AbortController; row: Deplo
 const noUse: DeploymentUseView = { cpuPercent: null, memoryBytes: null, gpuMemoryBytes: null };
 /** Figures younger than this are given again: many readers of a list must not ask an engine many times. */
 const figuresMaxAgeMs = 1_000;
+/** Docker needs two seconds for a figure of the processor; a daemon that hangs must not hold up whoever lists deployments. */
+const useMsMax = 4_000;
 
 /** What of a deployment is alive in this process: its engine, how it fares and who uses it. Nothing of it is stored. */
 export class LiveEngine {
@@ -61,7 +64,7 @@ export class LiveEngine {
     const model = this.#current?.model;
     if (!model) return noUse;
     const at = this.#clock.monotonicMs();
-    if (this.#figures?.model !== model || at - this.#figures.at >= figuresMaxAgeMs) this.#figures = { model, at, value: model.use().catch(() => noUse) };
+    if (this.#figures?.model !== model || at - this.#figures.at >= figuresMaxAgeMs) this.#figures = { model, at, value: withTimeLimit(useMsMax, new AbortController().signal, () => model.use()).catch(() => noUse) };
     return await this.#figures.value;
   }
 

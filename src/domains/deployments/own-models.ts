@@ -1,7 +1,7 @@
-import { AppError, isAppError } from '../../shared/errors.ts';
 import { modelIdOf, parseModelRef } from '../catalog/model-ref.ts';
 import type { DeploymentRow } from './deployment.repository.ts';
 import type { ModelRuntime, OwnModel } from './runtime.ts';
+import { askRuntime } from './runtime-answers.ts';
 import type { OwnModelView } from './types.ts';
 
 /** A row whose model is its runtime's own: it runs by a name, and no file of ours belongs to it. */
@@ -18,20 +18,16 @@ export function ownNameOf(modelId: string, runtime: ModelRuntime): string | null
 /** Null where the server does not have it; throws RUNTIME_UNAVAILABLE where that cannot be told. */
 export async function findOwnModel(modelId: string, runtime: ModelRuntime, signal: AbortSignal): Promise<OwnModel | null> {
   const name = ownNameOf(modelId, runtime);
-  if (!runtime.ownModels || name === null) return null;
-  try {
-    return await runtime.ownModels.find(name, signal);
-  } catch (cause) {
-    signal.throwIfAborted();
-    throw isAppError(cause) ? cause : new AppError('RUNTIME_UNAVAILABLE', `${runtime.name} could not say whether it has the model.`, { cause });
-  }
+  const { ownModels } = runtime;
+  if (!ownModels || name === null) return null;
+  return await askRuntime(runtime, (limited) => ownModels.find(name, limited), signal);
 }
 
 /** Those that have an id of ours: names of other registries have none. Empty where the server does not answer. */
 export async function listOwnModels(runtime: ModelRuntime, signal: AbortSignal): Promise<readonly OwnModelView[]> {
   const { ownModels } = runtime;
   if (!ownModels) return [];
-  const models = await ownModels.list(signal).catch(() => {
+  const models = await askRuntime(runtime, (limited) => ownModels.list(limited), signal).catch((): readonly OwnModel[] => {
     signal.throwIfAborted();
     return [];
   });

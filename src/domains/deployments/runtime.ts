@@ -15,7 +15,7 @@ export type ModelRuntime = {
   readonly capabilities: RuntimeCapabilities;
   /** Where this runtime's nature asks for other policies than usual; what an operator sets wins. */
   readonly defaults?: { readonly health?: Partial<HealthPolicy>; readonly restart?: Partial<RestartPolicy> };
-  /** Whether it can be used on this machine now, and what is missing. Answers within 2 s. */
+  /** Whether it can be used on this machine now, and what is missing. Answers within 2 s; one that takes 15 s is taken to be unusable. */
   probe(signal: AbortSignal): Promise<RuntimeInfo>;
   /**
    * Faults of a config that this runtime cannot honour, as field and message; empty = fine. Pure. Fields are named

@@ -11,6 +11,7 @@ import { chooseInstalled, modelFilesOf, type WantedModel } from './installed-cho
 import { findOwnModel, isOwnModelRow } from './own-models.ts';
 import { assertPortFree } from './ports.ts';
 import type { ModelRuntime } from './runtime.ts';
+import { assertAvailable } from './runtime-answers.ts';
 import type { DeploymentConfig, FitReport, FitRequest, StartDeployment } from './types.ts';
 
 export type PlannerDeps = {
@@ -45,6 +46,7 @@ export class StartPlanner {
     this.#deps = deps;
   }
 
+  /** All but `assertRoom`, which is for the moment of the creation. */
   async plan(input: StartDeployment, principal: Principal, signal: AbortSignal): Promise<StartPlan> {
     const config = input.config ?? {};
     const runtime = this.#runtimeFor(input);
@@ -55,7 +57,6 @@ export class StartPlanner {
     await assertAvailable(runtime, signal);
     await this.#assertCards(runtime, config);
     const { modelId, model } = runtime.capabilities.needsModel ? await this.#chooseModel(input, runtime, signal) : { modelId: null, model: null };
-    await this.assertRoom({ id: null, config, model, override: input.override });
     const name = input.name ?? nameFromModel(modelId?.replace(/^[^:]*:/, '') ?? config.model ?? runtime.id);
     return { runtime, config, modelId, model, name, isNameFree: input.name === undefined };
   }
@@ -156,9 +157,4 @@ function inputFaults(input: StartDeployment, runtime: ModelRuntime): FieldFault[
   if (input.apiKey !== undefined && !/^[\x21-\x7e]{1,2000}$/.test(input.apiKey)) faults.push({ field: 'config.api_key', message: 'must be 1 to 2000 printable ASCII characters without spaces' });
   if (input.override.some((rule: string) => rule !== 'fit')) faults.push({ field: 'override', message: 'must name only the rule "fit"' });
   return faults;
-}
-
-async function assertAvailable(runtime: ModelRuntime, signal: AbortSignal): Promise<void> {
-  const info = await runtime.probe(signal);
-  if (!info.available) throw new AppError('RUNTIME_UNAVAILABLE', `${runtime.name} cannot be used here: ${info.detail ?? 'no reason is known'}`);
 }

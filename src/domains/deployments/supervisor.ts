@@ -146,6 +146,11 @@ export class Supervisor {
     while (this.#loop) await this.#loop;
   }
 
+  /** Resolves when nothing runs any more, and when it is wanted again: whoever waits for its end has to ask for it anew then. */
+  async ended(): Promise<void> {
+    while (this.#loop && this.#wish === 'stopped') await Promise.race([this.#loop, this.live.changed]);
+  }
+
   /** See `Deployments.target`. */
   async target(signal: AbortSignal): Promise<InferenceTarget> {
     for (;;) {
@@ -218,7 +223,7 @@ export class Supervisor {
   }
 
   /** Resolves when the engine that runs now has ended; another may have been started meanwhile. */
-  async ended(): Promise<void> {
+  async runEnded(): Promise<void> {
     await this.#ended.opened;
   }
 

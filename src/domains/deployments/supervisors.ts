@@ -110,7 +110,7 @@ export class Supervisors {
     }
     const ended = await Promise.all(
       chosen.map(async (supervisor) => {
-        const over = supervisor.ended();
+        const over = supervisor.runEnded();
         const isUnloaded = await supervisor.unload('another model needed the memory');
         if (isUnloaded) await over;
         return isUnloaded;

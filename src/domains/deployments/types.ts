@@ -194,7 +194,8 @@ export type Deployments = {
   start(input: StartDeployment, principal: Principal, signal: AbortSignal): Promise<DeploymentView>;
   /** Running answers get the drain time. Stopping a stopped one answers it. */
   stop(id: string, signal: AbortSignal): Promise<DeploymentView>;
-  restart(id: string, signal: AbortSignal): Promise<DeploymentView>;
+  /** What rests is checked as by `start` before it is started. */
+  restart(id: string, principal: Principal, signal: AbortSignal): Promise<DeploymentView>;
   /** Name and config; takes effect with the next start. */
   update(id: string, change: { name?: string; config?: DeploymentConfig }, signal: AbortSignal): Promise<DeploymentView>;
   /** Stops it first; removes its logs. */

@@ -59,7 +59,7 @@ it.each([['ollama:smollm2:135m', undefined], ['smollm2:135m', undefined], ['olla
   expect(daemon.state.runners.get('smollm2:135m')?.contextLength).toBe(2048);
   expect(daemon.requests.matching(/blobs|create|pull/)).toEqual([]);
   expect(await bench.deployments.target(started.id, never)).toMatchObject({ model: 'smollm2:135m' });
-  await bench.deployments.restart(started.id, never);
+  await bench.deployments.restart(started.id, operator, never);
   await bench.reaches(started.id, 'running');
   await bench.deployments.stop(started.id, never);
   await bench.reaches(started.id, 'stopped');

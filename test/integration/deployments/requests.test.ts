@@ -9,6 +9,7 @@ import { createLlamaCppRuntime } from '../../../src/domains/deployments/runtimes
 import { createRemoteRuntime } from '../../../src/domains/deployments/runtimes/remote/remote.runtime.ts';
 import type { DeploymentConfig, StartDeployment } from '../../../src/domains/deployments/types.ts';
 import type { InstalledModelView } from '../../../src/domains/downloads/types.ts';
+import { freePort } from '../../../src/platform/free-port.ts';
 import { newId } from '../../../src/shared/ids.ts';
 import type { Principal } from '../../../src/shared/principal.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
@@ -138,6 +139,13 @@ describe('who may', () => {
     await expect(start({ runtime: 'remote', config: { baseUrl: 'http://127.0.0.1:1' } })).rejects.toMatchObject({ code: 'FORBIDDEN' });
     await expect(start({ modelId, override: ['fit'] })).rejects.toMatchObject({ code: 'FORBIDDEN' });
   });
+
+  it('bring back what has ended: by a restart no more than by a start', async () => {
+    const { id } = await start({ runtime: 'remote', name: 'ended', config: { baseUrl: 'http://127.0.0.1:1', restart: { policy: 'never' } } }, admin);
+    await bench.reaches(id, 'failed');
+    await expect(bench.deployments.restart(id, operator, never)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect((await bench.deployments.restart(id, admin, never)).desiredStatus).toBe('running');
+  });
 });
 
 describe('the same idempotency key', () => {
@@ -148,6 +156,12 @@ describe('the same idempotency key', () => {
     expect((await small(input)).id).toBe(first.id);
     await expect(small({ ...input, name: 'another' })).rejects.toMatchObject({ code: 'IDEMPOTENCY_CONFLICT' });
     expect((await start({ ...input, runtime: 'small', name: 'of-somebody-else' }, admin)).id).not.toBe(first.id);
+  });
+
+  it('answers with the first deployment although that has the wanted port by now', async () => {
+    const input = { idempotencyKey: 'key-with-port', config: { port: await freePort() } };
+    const [first, second] = await Promise.all([small(input), small(input)]);
+    expect(second.id).toBe(first.id);
   });
 });
 

@@ -50,9 +50,9 @@ describe('a deployment that another service process runs', () => {
     await here.deployments.stop(id, never);
     await here.reaches(id, 'stopped');
     expect(engines.pids.filter(isAlive)).toEqual([]);
-    await here.deployments.restart(id, never);
+    await here.deployments.restart(id, operator, never);
     await eventually('it runs again', async () => (await here.deployments.get(id)).status === 'running' && (await here.deployments.get(id)).runs === 2);
-    await here.deployments.restart(id, never);
+    await here.deployments.restart(id, operator, never);
     await eventually('it has been restarted', async () => (await here.deployments.get(id)).status === 'running' && (await here.deployments.get(id)).runs === 3);
     expect(engines.pids).toHaveLength(3);
     expect(engines.pids.filter(isAlive)).toEqual(engines.pids.slice(-1));

@@ -104,7 +104,7 @@ describe('starting and stopping', () => {
   it('restarts with a new process and the curve begun anew', async () => {
     const { id } = await begin();
     const before = await bench.reaches(id, 'running');
-    const asked = await bench.deployments.restart(id, never);
+    const asked = await bench.deployments.restart(id, operator, never);
     expect(asked.desiredStatus).toBe('running');
     const after = await eventually('it runs again', async () => {
       const view = await bench.deployments.get(id);
@@ -113,6 +113,21 @@ describe('starting and stopping', () => {
     expect(after.endpoint).not.toBe(before.endpoint);
     expect(after.restarts).toBe(0);
     expect(runtime.pids.filter(isAlive)).toHaveLength(1);
+  });
+
+  it('leaves no engine without a deployment when it is started at the moment in which it is removed', async () => {
+    for (let round = 0; round < 8; round += 1) {
+      const { id } = await begin();
+      if (round % 2 === 0) await bench.reaches(id, 'running');
+      const again = (): Promise<unknown> => bench.deployments.start({ deploymentId: id, override: [] }, operator, never);
+      const removals = [bench.deployments.delete(id, never), bench.deployments.delete(id, never)];
+      const ways = [...removals, again(), bench.deployments.restart(id, operator, never), again(), Promise.any(removals).then(again)];
+      const [first, second, ...starts] = await Promise.allSettled(ways);
+      expect([first?.status, second?.status]).toContain('fulfilled');
+      for (const way of [first, second, ...starts]) if (way?.status === 'rejected') expect(way.reason).toMatchObject({ code: 'DEPLOYMENT_NOT_FOUND' });
+      expect(await bench.deployments.find(id)).toBeNull();
+      expect(runtime.pids.filter(isAlive)).toEqual([]);
+    }
   });
 
   it('removes a deployment with its process and its log', async () => {

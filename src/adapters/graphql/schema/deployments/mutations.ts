@@ -91,8 +91,8 @@ builder.mutationField('restartDeployment', (t) =>
     description: 'Stops a deployment and starts it again.',
     args: { input: t.arg({ type: RestartDeploymentInput, required: true, description: 'Which one.' }) },
     errors: resultOf('RestartDeployment', [NotFoundError, InvalidStateError, ConflictError, ModelRefusedError, ModelDoesNotFitError, UnavailableError]),
-    resolve: (_root, { input }, { services, signal }) =>
-      outcomeOf(async () => ({ deployment: await services.deployments.restart(toUuid('Deployment', input.deploymentId), signal) })),
+    resolve: (_root, { input }, context) =>
+      outcomeOf(async () => ({ deployment: await context.services.deployments.restart(toUuid('Deployment', input.deploymentId), principalOf(context), context.signal) })),
   }),
 );
 

@@ -1,11 +1,11 @@
 import { PassThrough } from 'node:stream';
-import { createInterface } from 'node:readline';
 import { sleep } from '../../../../shared/async.ts';
 import type { LogLevel } from '../../../../shared/event-bus.ts';
 import type { RuntimeExit } from '../../runtime.ts';
 import type { DeploymentUseView } from '../../types.ts';
 import { parseEngineLine } from '../../logs/log-line.ts';
 import { dockerFault, isAway, type DockerEngine } from './docker-engine.ts';
+import { readLines } from './output-lines.ts';
 
 export type ContainerLog = (stream: 'stdout' | 'stderr' | 'supervisor', level: LogLevel, message: string) => void;
 
@@ -15,7 +15,6 @@ const lookAgainMs = 2_000;
 const stopGraceSeconds = 5;
 /** How long a stop waits for a daemon that is away; after that the container is removed when the daemon is back. */
 const awayMsMax = 3_000;
-const tooLongForALine = 8_192;
 
 /** Follows one container of ours from the outside: its end, its output, its use. */
 export class WatchedContainer {
@@ -46,31 +45,17 @@ export class WatchedContainer {
   async end(isQuick: boolean, signal: AbortSignal): Promise<void> {
     const container = this.#engine.client.getContainer(this.id);
     if (!isQuick && !signal.aborted) {
-      // 304 and 404: it has ended already.
-      await Promise.race([container.stop({ t: stopGraceSeconds }).catch(() => undefined), whenAborted(signal)]);
+      // 304 and 404: it has ended already. A daemon that hangs answers never.
+      const stopped = container.stop({ t: stopGraceSeconds }).catch(() => undefined);
+      await atMost(stopGraceSeconds * 1_000 + awayMsMax, Promise.race([stopped, whenAborted(signal)]));
     }
-    this.#removing ??= this.#remove();
-    const waiting = new AbortController();
-    await Promise.race([this.#removing, sleep(awayMsMax, waiting.signal).catch(() => undefined)]);
-    waiting.abort();
+    this.#removing ??= removeForGood(this.#engine, this.id, this.#log).then(() => this.#over.abort());
+    await atMost(awayMsMax, this.#removing);
   }
 
   async use(): Promise<DeploymentUseView> {
-    const stats = (await this.#engine.client.getContainer(this.id).stats({ stream: false })) as Stats;
+    const stats = (await this.#engine.quick.getContainer(this.id).stats({ stream: false })) as Stats;
     return { cpuPercent: cpuShare(stats), memoryBytes: memoryOf(stats), gpuMemoryBytes: null };
-  }
-
-  async #remove(): Promise<void> {
-    for (;;) {
-      try {
-        await this.#engine.remove(this.id);
-        this.#over.abort();
-        return;
-      } catch (error) {
-        if (!isAway(error)) this.#log('supervisor', 'warn', `The container could not be removed: ${dockerFault(error).message}`);
-        await unrefPause(retryMs);
-      }
-    }
   }
 
   async #untilExit(): Promise<RuntimeExit> {
@@ -136,11 +121,35 @@ export class WatchedContainer {
   }
 
   async #copy(stream: 'stdout' | 'stderr', pipe: PassThrough): Promise<void> {
-    for await (const line of createInterface({ input: pipe })) {
-      const { level, message } = parseEngineLine(line.slice(0, tooLongForALine));
+    for await (const line of readLines(pipe)) {
+      const { level, message } = parseEngineLine(line);
       this.#log(stream, level, message);
     }
   }
+}
+
+/** Removes what must not be left; resolves after a few seconds at the latest, and goes on where the daemon is away. Never rejects. */
+export async function removeContainer(engine: DockerEngine, id: string, log: ContainerLog): Promise<void> {
+  await atMost(awayMsMax, removeForGood(engine, id, log));
+}
+
+async function removeForGood(engine: DockerEngine, id: string, log: ContainerLog): Promise<void> {
+  for (;;) {
+    try {
+      await engine.remove(id);
+      return;
+    } catch (error) {
+      if (!isAway(error)) log('supervisor', 'warn', `The container could not be removed: ${dockerFault(error).message}`);
+      await unrefPause(retryMs);
+    }
+  }
+}
+
+/** Resolves with the work or after `durationMs`; the work goes on. */
+async function atMost(durationMs: number, work: Promise<unknown>): Promise<void> {
+  const waiting = new AbortController();
+  await Promise.race([work, sleep(durationMs, waiting.signal).catch(() => undefined)]);
+  waiting.abort();
 }
 
 type Stats = {

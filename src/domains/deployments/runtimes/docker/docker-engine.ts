@@ -1,7 +1,9 @@
 import Docker from 'dockerode';
 import type { ContainerCreateOptions, ContainerInspectInfo } from 'dockerode';
+import * as z from 'zod';
 import { abortable } from '../../../../shared/async.ts';
 import { AppError } from '../../../../shared/errors.ts';
+import { guardDockerHttp } from './docker-http.ts';
 
 export type DockerAddress = { kind: 'socket'; path: string } | { kind: 'tcp'; host: string; port: number };
 export type DockerMachine = { version: string; memoryBytes: number; cores: number; hasGpus: boolean };
@@ -9,6 +11,13 @@ export type DockerMachine = { version: string; memoryBytes: number; cores: numbe
 const serviceLabel = 'llm-manager.service';
 const deploymentLabel = 'llm-manager.deployment';
 const progressShare = 0.1;
+/** A daemon under load may need seconds to list what it has. */
+const quickMsMax = 20_000;
+/** Layers of one image whose progress is told; images have some dozens. */
+const layersMax = 500;
+const infoSchema = z.object({
+  ServerVersion: z.string().max(100).regex(/^[\x20-\x7e]*$/), MemTotal: z.number().int().nonnegative(), NCPU: z.number().int().positive(), Runtimes: z.record(z.string(), z.unknown()).nullish(),
+});
 
 /** What Docker says of an error; its `reason` text is wrong for images, so that is never shown. */
 export function dockerFault(error: unknown): { status: number | null; message: string } {
@@ -25,6 +34,7 @@ export class DockerEngine {
   readonly where: string;
   readonly isElsewhere: boolean;
   readonly #client: Docker;
+  readonly #quick: Docker;
   readonly #serviceId: string;
   /** Containers that this process has made. */
   readonly #made = new Set<string>();
@@ -32,18 +42,27 @@ export class DockerEngine {
   constructor(address: DockerAddress, serviceId: string) {
     this.isElsewhere = address.kind === 'tcp' && !/^(localhost|127\.|::1$)/.test(address.host);
     this.where = address.kind === 'socket' ? address.path : `${address.host}:${address.port}`;
-    this.#client = address.kind === 'socket' ? new Docker({ socketPath: address.path }) : new Docker({ protocol: 'http', host: address.host, port: address.port });
+    guardDockerHttp();
+    const where = address.kind === 'socket' ? { socketPath: address.path } : { protocol: 'http' as const, host: address.host, port: address.port };
+    this.#client = new Docker(where);
+    this.#quick = new Docker({ ...where, timeout: quickMsMax });
     this.#serviceId = serviceId;
   }
 
+  /** For what may take its time: streams, starts, stops, pulls. */
   get client(): Docker {
     return this.#client;
+  }
+
+  /** For questions that are answered at once; a daemon that hangs counts as away. */
+  get quick(): Docker {
+    return this.#quick;
   }
 
   /** Throws RUNTIME_UNAVAILABLE when it does not answer. */
   async machine(signal: AbortSignal): Promise<DockerMachine> {
     try {
-      const info = (await abortable(this.#client.info(), signal)) as { ServerVersion: string; MemTotal: number; NCPU: number; Runtimes?: Record<string, unknown> };
+      const info = infoSchema.parse(await abortable(this.#quick.info(), signal));
       return { version: info.ServerVersion, memoryBytes: info.MemTotal, cores: info.NCPU, hasGpus: Object.hasOwn(info.Runtimes ?? {}, 'nvidia') };
     } catch (cause) {
       signal.throwIfAborted();
@@ -57,7 +76,7 @@ export class DockerEngine {
 
   /** Fetches the image unless it is there; steps are told as they come. */
   async ensureImage(image: string, tell: (message: string) => void, signal: AbortSignal): Promise<void> {
-    const isThere = await abortable(this.#client.getImage(image).inspect(), signal).then(() => true, (error: unknown) => {
+    const isThere = await abortable(this.#quick.getImage(image).inspect(), signal).then(() => true, (error: unknown) => {
       signal.throwIfAborted();
       if (dockerFault(error).status === 404) return false;
       throw error;
@@ -75,15 +94,22 @@ export class DockerEngine {
     }
   }
 
-  async create(options: ContainerCreateOptions): Promise<string> {
-    const { id } = await this.#client.createContainer(options);
-    this.#made.add(id);
-    return id;
+  /** Rejects with the signal's reason when it aborts first; a container that is made all the same is removed. */
+  async create(options: ContainerCreateOptions, signal: AbortSignal): Promise<string> {
+    const making = this.#client.createContainer(options);
+    try {
+      const { id } = await abortable(making, signal);
+      this.#made.add(id);
+      return id;
+    } catch (error) {
+      making.then(({ id }) => this.remove(id)).catch(() => undefined);
+      throw error;
+    }
   }
 
   /** Null when there is no such container. */
   async inspect(id: string): Promise<ContainerInspectInfo | null> {
-    return await this.#client.getContainer(id).inspect().catch((error: unknown) => {
+    return await this.#quick.getContainer(id).inspect().catch((error: unknown) => {
       if (dockerFault(error).status === 404) return null;
       throw error;
     });
@@ -105,16 +131,16 @@ export class DockerEngine {
   }
 
   /** Removes every container of this service that bears the deployment's label. */
-  async sweep(deploymentId: string): Promise<number> {
+  async sweep(deploymentId: string, signal: AbortSignal): Promise<number> {
     const label = Object.entries(this.labels(deploymentId)).map(([name, value]) => `${name}=${value}`);
-    const found = await this.#client.listContainers({ all: true, filters: { label } });
-    for (const { Id } of found) await this.remove(Id);
+    const found = await abortable(this.#quick.listContainers({ all: true, filters: { label } }), signal);
+    for (const { Id } of found) await abortable(this.remove(Id), signal);
     return found.length;
   }
 
   /** Removes the containers of earlier processes of this service that are not `known`. */
   async sweepStrays(known: ReadonlySet<string>, signal: AbortSignal): Promise<number> {
-    const found = await abortable(this.#client.listContainers({ all: true, filters: { label: [`${serviceLabel}=${this.#serviceId}`] } }), signal);
+    const found = await abortable(this.#quick.listContainers({ all: true, filters: { label: [`${serviceLabel}=${this.#serviceId}`] } }), signal);
     const strays = found.filter(({ Id }) => !known.has(Id) && !this.#made.has(Id));
     for (const { Id } of strays) {
       signal.throwIfAborted();
@@ -138,6 +164,7 @@ function pullProgress(tell: (message: string) => void): (step: PullStep) => void
     const { current = 0, total = 0 } = progressDetail ?? {};
     const share = total > 0 ? current / total : 0;
     const before = told.get(id);
+    if (before === undefined && told.size >= layersMax) return;
     if (before?.status === status && share - before.share < progressShare) return;
     told.set(id, { status, share });
     tell(`${id === '' ? '' : `${id}: `}${status}${total > 0 ? ` ${Math.round(share * 100)} %` : ''}`);

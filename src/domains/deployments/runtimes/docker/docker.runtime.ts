@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
+import { abortable } from '../../../../shared/async.ts';
 import { AppError, isAppError, type FieldFault } from '../../../../shared/errors.ts';
 import { defaultContextSize } from '../../../../shared/gguf/fit-policy.ts';
 import { GgufError } from '../../../../shared/gguf/errors.ts';
@@ -12,7 +13,7 @@ import { untilReady } from '../until-ready.ts';
 import { argumentFaults } from '../extra-arguments.ts';
 import { containerOptions } from './container-options.ts';
 import { mountModel } from './mounted-model.ts';
-import { WatchedContainer } from './container.ts';
+import { removeContainer, WatchedContainer } from './container.ts';
 import { adoptContainer, health, toRunningModel, type ContainerServer } from './running-container.ts';
 import { dockerFault, isAway, type DockerEngine, type DockerMachine } from './docker-engine.ts';
 import { handOver, type OllamaWays } from './ollama-in-container.ts';
@@ -64,11 +65,14 @@ export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
   };
 }
 
+/** Whoever lists what can be used does not wait longer for a daemon that hangs. */
+const probeMsMax = 2_000;
+
 async function probe(engine: DockerEngine, signal: AbortSignal): Promise<Pick<RuntimeInfo, 'available' | 'version' | 'detail' | 'engines'>> {
   const about = { id: 'docker', name: 'Docker Engine' };
   const gpu = { id: 'docker-gpu', name: 'Docker Engine with NVIDIA graphics cards', inUse: false };
   try {
-    const { version, hasGpus } = await engine.machine(signal);
+    const { version, hasGpus } = await engine.machine(AbortSignal.any([signal, AbortSignal.timeout(probeMsMax)]));
     const gpuRemedy = 'Where there is an NVIDIA graphics card: install the NVIDIA Container Toolkit and configure it for Docker.';
     const engines: EngineInfo[] = [
       { ...about, available: true, inUse: true, version, detail: engine.where, remedy: null },
@@ -130,13 +134,13 @@ async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): 
   if (request.config.gpuDevices && !machine.hasGpus) throw new AppError('RUNTIME_UNAVAILABLE', 'The Docker Engine cannot give graphics cards to containers: it has no NVIDIA runtime.');
   await engine.ensureImage(image, (step) => request.log('stdout', 'info', step), signal);
   const secret = randomBytes(32).toString('base64url');
-  const id = await create({ ...parts, template, machine, contextSize, secret, modelPath }, request);
+  const id = await create({ ...parts, template, machine, contextSize, secret, modelPath }, request, signal);
   let watched: WatchedContainer | null = null;
   try {
     const handle: RuntimeHandle = { runtime: dockerRuntimeId, pid: null, startTime: null, containerId: id };
     await request.onHandle(handle);
     signal.throwIfAborted();
-    await engine.client.getContainer(id).start();
+    await abortable(engine.client.getContainer(id).start(), signal);
     const port = await publishedPort(engine, id, template);
     watched = new WatchedContainer(engine, id, request.log, 0);
     const server: ContainerServer = { http: parts.http, template, baseUrl: `http://127.0.0.1:${port}` };
@@ -145,7 +149,7 @@ async function start(parts: Parts, request: RuntimeStart, signal: AbortSignal): 
     return toRunningModel({ ...server, engine, watched, handle, secret, contextSize, model: request.name, config: request.config, ollama: parts.ollama });
   } catch (error) {
     watched?.letGo();
-    await engine.remove(id).catch(() => undefined);
+    await removeContainer(engine, id, request.log);
     signal.throwIfAborted();
     throw toStartFault(error, request.config.port);
   }
@@ -173,17 +177,18 @@ async function contextSizeOf({ config }: RuntimeStart, modelPath: string): Promi
 
 type Creation = Parts & { template: ImageTemplate; machine: DockerMachine; contextSize: number; secret: string; modelPath: string };
 
-async function create({ engine, image, template, machine, contextSize, secret, modelPath }: Creation, { config, name, deploymentId, log }: RuntimeStart): Promise<string> {
+async function create({ engine, image, template, machine, contextSize, secret, modelPath }: Creation, { config, name, deploymentId, log }: RuntimeStart, signal: AbortSignal): Promise<string> {
   const { files, inside } = await mountModel(modelPath);
   try {
-    const swept = await engine.sweep(deploymentId);
+    const swept = await engine.sweep(deploymentId, signal);
     if (swept > 0) log('supervisor', 'warn', 'Removed a container that an earlier start had left.');
     const options = containerOptions({
       start: { config, name, modelFile: inside, secret, contextSize },
       template, image, machine, files, labels: engine.labels(deploymentId),
     });
-    return await engine.create(options);
+    return await engine.create(options, signal);
   } catch (cause) {
+    signal.throwIfAborted();
     throw toStartFault(cause, config.port);
   }
 }

@@ -3,10 +3,12 @@ import { createReadStream } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
-import { Ollama, type CreateRequest, type ModelResponse, type ProgressResponse } from 'ollama';
+import { Ollama, type CreateRequest, type ProgressResponse } from 'ollama';
 import { AppError } from '../../../../shared/errors.ts';
 import type { OwnModel } from '../../runtime.ts';
 import type { DeploymentConfig } from '../../types.ts';
+import { boundedAnswer, refusalOf, type AnswerKind } from './bounded-answers.ts';
+import { contextLengthOf, loadedOf, modelsOf, versionOf, type LoadedModel } from './server-answers.ts';
 import { judgeVersion } from './versions.ts';
 
 /** What a model is loaded with. Sent with every request too, because others would make the server load it anew. */
@@ -21,6 +23,9 @@ export function loadOptionsOf({ gpuLayers, threads }: DeploymentConfig, contextS
 export const keepLoaded = -1;
 /** Between two steps of a pull or an upload that are told. */
 const progressShare = 0.1;
+/** Of what is answered at once; a server under load may still be a moment late. */
+const answerMsMax = 10_000;
+const wordsMax = 300;
 
 /** One Ollama server, through its own client library. All reject with the signal's reason when it aborts. */
 export class OllamaServer {
@@ -33,7 +38,7 @@ export class OllamaServer {
   }
 
   async version(signal: AbortSignal): Promise<string> {
-    return (await this.#call(signal, (client) => client.version())).version;
+    return versionOf(await this.#ask(signal, (client) => client.version()));
   }
 
   /** Throws RUNTIME_UNAVAILABLE where it does not answer or is of a version that cannot be used. */
@@ -48,8 +53,8 @@ export class OllamaServer {
   }
 
   /** What is loaded; the names are complete, with their tag. */
-  async loaded(signal: AbortSignal): Promise<readonly ModelResponse[]> {
-    return (await this.#call(signal, (client) => client.ps())).models;
+  async loaded(signal: AbortSignal): Promise<readonly LoadedModel[]> {
+    return loadedOf(await this.#ask(signal, (client) => client.ps()));
   }
 
   async has(model: string, signal: AbortSignal): Promise<boolean> {
@@ -57,8 +62,7 @@ export class OllamaServer {
   }
 
   async models(signal: AbortSignal): Promise<readonly OwnModel[]> {
-    const { models } = await this.#call(signal, (client) => client.list());
-    return models.map(({ name, size, details }) => ({ name, sizeBytes: size, quantization: details.quantization_level || null }));
+    return modelsOf(await this.#ask(signal, (client) => client.list()));
   }
 
   async find(model: string, signal: AbortSignal): Promise<OwnModel | null> {
@@ -67,10 +71,7 @@ export class OllamaServer {
 
   /** What it was trained for; null where the server does not tell. */
   async contextLength(model: string, signal: AbortSignal): Promise<number | null> {
-    const { model_info: about } = await this.#call(signal, (client) => client.show({ model }));
-    // A map of GGUF's keys, whatever the client library's type says.
-    const [, length] = [...Object.entries(about as unknown as Record<string, unknown>)].find(([key]) => key.endsWith('.context_length')) ?? [];
-    return typeof length === 'number' && Number.isSafeInteger(length) && length > 0 ? length : null;
+    return contextLengthOf(await this.#ask(signal, (client) => client.show({ model })));
   }
 
   /** Makes a model of a GGUF on this machine, its bytes sent unless the server has them. */
@@ -86,43 +87,57 @@ export class OllamaServer {
   }
 
   async load(model: string, options: LoadOptions, signal: AbortSignal): Promise<void> {
-    await this.#call(signal, (client) => client.chat({ model, messages: [], options, keep_alive: keepLoaded }));
+    await this.#call(signal, 'whole', (client) => client.chat({ model, messages: [], options, keep_alive: keepLoaded }));
   }
 
   /** One that is not there is fine. */
   async unload(model: string, signal: AbortSignal): Promise<void> {
     const loaded = await this.loaded(signal);
-    if (loaded.some(({ name }) => name === completeName(model))) await this.#call(signal, (client) => client.chat({ model, messages: [], keep_alive: 0 }));
+    if (loaded.some(({ name }) => name === completeName(model))) await this.#call(signal, 'whole', (client) => client.chat({ model, messages: [], keep_alive: 0 }));
   }
 
   async #upload(file: string, digest: string, tell: (message: string) => void, signal: AbortSignal): Promise<void> {
     const url = `${this.host}/api/blobs/${digest}`;
-    const known = await this.#fetch(url, { method: 'HEAD', signal });
+    const known = await this.#fetch(url, { method: 'HEAD', signal: AbortSignal.any([signal, AbortSignal.timeout(answerMsMax)]) });
+    await known.body?.cancel();
     if (known.ok) return;
     tell(`Sending ${path.basename(file)} to the Ollama server.`);
     // Node streams a body only when it is told that the answer comes after it.
     const body = { method: 'POST', body: Readable.toWeb(createReadStream(file)), duplex: 'half', signal } as RequestInit;
     const sent = await this.#fetch(url, body);
-    if (!sent.ok) throw new AppError('START_FAILED', `The Ollama server did not take the model's file (status ${sent.status}): ${await reasonOf(sent)}`);
+    if (!sent.ok) throw new AppError('START_FAILED', `The Ollama server did not take the model's file (status ${sent.status}): ${await refusalOf(sent)}`);
   }
 
   async #follow(signal: AbortSignal, begin: (client: Ollama) => Promise<AsyncIterable<ProgressResponse>>, tell: (message: string) => void): Promise<void> {
-    await this.#call(signal, async (client) => {
+    await this.#call(signal, 'lines', async (client) => {
       let status = '';
       let share = 0;
       for await (const step of await begin(client)) {
         const now = step.total > 0 ? (step.completed || 0) / step.total : 0;
-        if (step.status === status && now - share < progressShare) continue;
-        ({ status } = step);
+        const told = step.status.slice(0, wordsMax);
+        if (told === status && now - share < progressShare) continue;
+        status = told;
         share = now;
         tell(step.total > 0 ? `${status}: ${Math.round(now * 100)} %` : status);
       }
     });
   }
 
-  async #call<T>(signal: AbortSignal, use: (client: Ollama) => Promise<T>): Promise<T> {
+  /** For what is answered at once. Answers are not what the client's types say until they are looked at. */
+  async #ask(signal: AbortSignal, use: (client: Ollama) => Promise<unknown>): Promise<unknown> {
+    const limit = AbortSignal.timeout(answerMsMax);
+    return await this.#call(AbortSignal.any([signal, limit]), 'whole', use).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw limit.aborted ? new Error('it does not answer in time') : error;
+    });
+  }
+
+  async #call<T>(signal: AbortSignal, kind: AnswerKind, use: (client: Ollama) => Promise<T>): Promise<T> {
     signal.throwIfAborted();
-    const linked: typeof fetch = (input, init) => this.#fetch(input, { ...init, signal: init?.signal ? AbortSignal.any([signal, init.signal]) : signal });
+    const linked: typeof fetch = async (input, init) => {
+      const linkedSignal = init?.signal ? AbortSignal.any([signal, init.signal]) : signal;
+      return await boundedAnswer(await this.#fetch(input, { ...init, signal: linkedSignal }), kind);
+    };
     try {
       return await use(new Ollama({ host: this.host, fetch: linked }));
     } catch (error) {
@@ -141,14 +156,4 @@ export async function digestOf(file: string, signal: AbortSignal): Promise<strin
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(file, { signal, highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer);
   return `sha256:${hash.digest('hex')}`;
-}
-
-async function reasonOf(response: Response): Promise<string> {
-  const text = (await response.text()).slice(0, 500);
-  try {
-    const { error } = JSON.parse(text) as { error?: unknown };
-    return typeof error === 'string' ? error : 'no reason given';
-  } catch {
-    return 'no reason given';
-  }
 }

@@ -57,10 +57,13 @@ export function createOllamaRuntime(deps: OllamaRuntimeDeps): ModelRuntime {
   };
 }
 
+/** Whoever lists what can be used does not wait longer for a server that hangs. */
+const probeMsMax = 2_000;
+
 async function probe(server: OllamaServer, signal: AbortSignal): Promise<Pick<RuntimeInfo, 'available' | 'version' | 'detail' | 'engines'>> {
   const engine = { id: 'ollama', name: `Ollama at ${server.host}` };
   try {
-    const { version, warning } = await server.assertUsable(signal);
+    const { version, warning } = await server.assertUsable(AbortSignal.any([signal, AbortSignal.timeout(probeMsMax)]));
     const engines: EngineInfo[] = [{ ...engine, available: true, inUse: true, version, detail: warning, remedy: null }];
     return { available: true, version, detail: warning ?? `Runs on ${engine.name}.`, engines };
   } catch (error) {
