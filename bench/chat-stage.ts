@@ -27,10 +27,10 @@ export async function cpuMsOf(pid: number): Promise<number> {
 export type ServedEngine = ServiceProcess & { deploymentId: string; close(): Promise<void> };
 
 /** A service of its own with the engine as its only deployment, named `fake`. */
-export async function serveEngine(engineUrl: string, redisUrl: string | null): Promise<ServedEngine> {
+export async function serveEngine(engineUrl: string, redisUrl: string | null, env: Readonly<Record<string, string>> = {}): Promise<ServedEngine> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'llmm-bench-'));
   const nodeOptions = process.env['BENCH_NODE_OPTIONS'];
-  const service = await startService({ dataDir, env: { LLM_MANAGER_LOG_LEVEL: 'warn', ...(nodeOptions !== undefined && { NODE_OPTIONS: nodeOptions }), ...(redisUrl !== null && { REDIS_URL: redisUrl }) } });
+  const service = await startService({ dataDir, env: { LLM_MANAGER_LOG_LEVEL: 'warn', ...(nodeOptions !== undefined && { NODE_OPTIONS: nodeOptions }), ...(redisUrl !== null && { REDIS_URL: redisUrl }), ...env } });
   const close = async (): Promise<void> => {
     await service.end('SIGTERM');
     await rm(dataDir, { recursive: true, force: true });

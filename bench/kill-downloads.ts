@@ -15,6 +15,7 @@ import { bufferContent } from '../test/support/hub/content.ts';
 import { createHub } from '../test/support/hub/hub.ts';
 import { processesNaming } from '../test/support/processes.ts';
 import { buildSafetensors } from '../test/support/safetensors.ts';
+import { seededRandom } from '../test/support/seeded-random.ts';
 import { type ServiceProcess, startService } from '../test/support/service-process.ts';
 
 const { values } = parseArgs({ options: { short: { type: 'boolean', default: false }, kills: { type: 'string' }, seed: { type: 'string' } } });
@@ -30,17 +31,6 @@ const readyMsMax = 5_000;
 const againBytesMax = 16 * MiB;
 
 type Task = { task_id: string; model_id: string; status: string };
-
-/** Mulberry32: the same moments for the same seed. */
-function randomOf(start: number): () => number {
-  let state = start;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 async function sha256Of(file: string): Promise<string> {
   const hash = createHash('sha256');
@@ -68,7 +58,7 @@ class Api {
   }
 }
 
-const random = randomOf(seed);
+const random = seededRandom(seed);
 console.error(`seed ${seed}: ${kills} kills, ${tasks} downloads of ${taskBytes / MiB} MiB`);
 const contents = Array.from({ length: tasks }, (_, index) => {
   const bytes = buildSafetensors(taskBytes);
@@ -114,7 +104,7 @@ try {
   await startAll();
   let sent = 0;
   for (let kill = 1; kill <= kills && faults.length === 0; kill += 1) {
-    await sleep(random() * lifeMsMax);
+    await sleep(random.next() * lifeMsMax);
     await api.service.end('SIGKILL');
     const startedAt = performance.now();
     api = new Api(await startService({ dataDir: folder, env }));

@@ -6,7 +6,6 @@ type StreamEvent = ChatStreamSubscription['chatStream'];
 /** What `/ws/chat/stream` and server-sent events send about one answer. */
 export type ChatObject = Readonly<Record<string, unknown>> & { type: 'start' | 'token' | 'end' | 'error'; index: number };
 
-/** Whose request it is, and the last piece that the reader has. */
 /** The objects that one event of an answer becomes; the end of a failed answer is told by `error`, then by `end`. */
 export function toChatObjects(event: StreamEvent, requestId: string | null): ChatObject[] {
   const { messageId, deploymentId, index } = event;

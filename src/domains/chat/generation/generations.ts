@@ -32,6 +32,8 @@ const settleMs = 10_000;
 export class Generations {
   readonly #deps: GenerationDeps;
   readonly #running = new Set<RunningAnswer>();
+  /** Those of them that are kept; each reader asks more than once. */
+  readonly #byMessage = new Map<string, RunningAnswer>();
   #reserved = 0;
   #isClosing = false;
 
@@ -65,7 +67,7 @@ export class Generations {
   }
 
   find(messageId: string): RunningAnswer | undefined {
-    return this.#running.values().find((answer) => answer.messageId === messageId);
+    return this.#byMessage.get(messageId);
   }
 
   /** Ends those of a session and waits for their ends to be stored. */
@@ -94,8 +96,13 @@ export class Generations {
   }
 
   #run(answer: RunningAnswer): void {
+    const { messageId } = answer;
     this.#running.add(answer);
-    void answer.ended.finally(() => this.#running.delete(answer));
+    if (messageId !== null) this.#byMessage.set(messageId, answer);
+    void answer.ended.finally(() => {
+      this.#running.delete(answer);
+      if (messageId !== null) this.#byMessage.delete(messageId);
+    });
     if (this.#isClosing) answer.abort('shutdown');
   }
 
