@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { RunningModel, RuntimeHandle, RuntimeStart } from '../../../src/domains/deployments/runtime.ts';
 import { DockerEngine } from '../../../src/domains/deployments/runtimes/docker/docker-engine.ts';
 import { createDockerRuntime } from '../../../src/domains/deployments/runtimes/docker/docker.runtime.ts';
@@ -74,6 +74,7 @@ const streaming = createStreamingHttp();
     expect(said(answer.text)).toBe('Deep learning is fun');
     expect(answer.text).toContain('"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}');
     expect((await chat(model, {}, {})).status).toBe(401);
+    for (const topP of [1, 0.5, 0]) expect(await chat(model, { top_p: topP })).toMatchObject({ status: 200 });
     await model.check(never);
     await model.stop(0, never);
   });
@@ -91,6 +92,16 @@ const streaming = createStreamingHttp();
     expect(models).toMatchObject([{ name: 'llm-manager:latest', context_length: 128 }]);
     await model.stop(0, never);
     expect((await daemon.client.listVolumes()).Volumes).toEqual([]);
+  });
+
+  it('Ollama: has a place to write to, also where the service is not root', async () => {
+    const ids = [jest.spyOn(process, 'getuid').mockReturnValue(12_345), jest.spyOn(process, 'getgid').mockReturnValue(12_345)];
+    const model = await runtime().start(request(gguf, { image: images.ollama, contextSize: 128 }), never);
+    expect((await inspect(model.handle)).Config.User).toBe('12345:12345');
+    expect(said((await chat(model)).text)).toBe('You said: What is it?');
+    await model.stop(0, never);
+    expect((await daemon.client.listVolumes()).Volumes).toEqual([]);
+    for (const id of ids) id.mockRestore();
   });
 
   it('Ollama: is taken over as it is by the next service, with the same options of the load', async () => {

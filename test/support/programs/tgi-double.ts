@@ -35,7 +35,7 @@ function json(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
-type Chat = { messages: { content: string }[]; max_tokens?: number; temperature?: number; stream?: boolean; stream_options?: { include_usage?: boolean } };
+type Chat = { messages: { content: string }[]; max_tokens?: number; temperature?: number; top_p?: number; stream?: boolean; stream_options?: { include_usage?: boolean } };
 
 async function complete(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const body = JSON.parse(await text(request)) as Chat;
@@ -43,6 +43,10 @@ async function complete(request: IncomingMessage, response: ServerResponse): Pro
   if (promptTokens >= Number(values['max-input-tokens'])) {
     const message = `\`inputs\` must have less than ${values['max-input-tokens']} tokens. Given: ${promptTokens}`;
     json(response, 422, { error: `Input validation error: ${message}`, error_type: 'validation' });
+    return;
+  }
+  if (body.top_p !== undefined && (body.top_p <= 0 || body.top_p >= 1)) {
+    json(response, 422, { error: 'Input validation error: `top_p` must be > 0.0 and < 1.0', error_type: 'validation' });
     return;
   }
   const said = words.slice(0, body.max_tokens ?? totalTokens - promptTokens);

@@ -25,8 +25,8 @@ export type ImageTemplate = {
   refused: readonly ('gpuLayers' | 'threads')[];
   /** Where it answers 200 once it serves. */
   healthPath: string;
-  /** `ollama`: the model is handed over and asked for by Ollama's own API, which knows no key. */
-  protocol: 'openai' | 'ollama';
+  /** `ollama`: the model is handed over and asked for by Ollama's own API, which knows no key. `tgi`: OpenAI's with other bounds. */
+  protocol: 'openai' | 'ollama' | 'tgi';
   port: number;
   /** Processes and threads together. */
   pidsMax: number;
@@ -105,7 +105,7 @@ const tgi: ImageTemplate = {
   formats: ['safetensors'],
   refused: ['gpuLayers', 'threads'],
   healthPath: '/health',
-  protocol: 'openai',
+  protocol: 'tgi',
   // The image's own is 80, which not everybody may open.
   port: 8080,
   pidsMax: 4096,

@@ -7,6 +7,7 @@ import type { DockerEngine } from './docker-engine.ts';
 import { templateById, type ImageTemplate } from './image-templates.ts';
 import { loadOptionsOf } from '../ollama/ollama-server.ts';
 import { chatInContainer, modelInContainer, type OllamaWays } from './ollama-in-container.ts';
+import { createTgiChat } from './tgi-requests.ts';
 import { WatchedContainer } from './container.ts';
 
 export type ContainerServer = { http: OutgoingHttp; baseUrl: string; template: ImageTemplate };
@@ -48,11 +49,10 @@ export async function adoptContainer({ engine, http, ollama }: { engine: DockerE
 
 export function toRunningModel({ http, baseUrl, template, engine, watched, handle, secret, contextSize, model, config, ollama }: Running): RunningModel {
   const server = { http, baseUrl, template };
-  const isOllama = template.protocol === 'ollama';
   return {
     baseUrl,
-    model: isOllama ? modelInContainer : model,
-    ...(isOllama ? { http: chatInContainer(baseUrl, ollama, loadOptionsOf(config, contextSize)) } : {}),
+    model: template.protocol === 'ollama' ? modelInContainer : model,
+    ...waysOf(template, { baseUrl, ollama, config, contextSize }),
     headers: { authorization: `Bearer ${secret}` },
     contextSize,
     handle,
@@ -70,6 +70,11 @@ export function toRunningModel({ http, baseUrl, template, engine, watched, handl
       return Promise.resolve();
     },
   };
+}
+
+function waysOf({ protocol }: ImageTemplate, { baseUrl, ollama, config, contextSize }: Pick<Running, 'baseUrl' | 'ollama' | 'config' | 'contextSize'>): Pick<RunningModel, 'http'> {
+  if (protocol === 'ollama') return { http: chatInContainer(baseUrl, ollama, loadOptionsOf(config, contextSize)) };
+  return protocol === 'tgi' ? { http: createTgiChat(ollama.streaming) } : {};
 }
 
 async function check(server: ContainerServer, engine: DockerEngine, signal: AbortSignal): Promise<void> {
