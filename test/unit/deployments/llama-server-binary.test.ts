@@ -4,6 +4,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { embeddedEngines } from '../../../src/domains/deployments/runtimes/llama-cpp/embedded-variants.ts';
 import { probeLlamaCpp } from '../../../src/domains/deployments/runtimes/llama-cpp/engines.ts';
+import { VariantTrials } from '../../../src/domains/deployments/runtimes/llama-cpp/variant-trials.ts';
 import { builtLlamaServer, LlamaServerFinder, readVersion } from '../../../src/domains/deployments/runtimes/llama-cpp/llama-server/binary.ts';
 
 let folder: string;
@@ -77,8 +78,10 @@ describe('the version of llama-server', () => {
 });
 
 describe('the engines of llama.cpp', () => {
+  const trials = new VariantTrials();
+
   it('are one in use, with the version, and for each that is missing a reason', async () => {
-    const { engines, available, version } = await probeLlamaCpp(search());
+    const { engines, available, version } = await probeLlamaCpp(search(), trials);
     expect(available).toBe(true);
     expect(engines.filter((engine) => engine.inUse)).toEqual([expect.objectContaining({ available: true, version })]);
     expect(engines.map(({ id }) => id)).toEqual(expect.arrayContaining(['llama-server', 'embedded-cpu']));
@@ -88,15 +91,15 @@ describe('the engines of llama.cpp', () => {
 
   it('prefer llama-server to the embedded build, and nothing to a path that the operator has set', async () => {
     await program(inPath('a'), 'version: 0.5.0 (build 1, commit a)');
-    const found = await probeLlamaCpp(search('a'));
+    const found = await probeLlamaCpp(search('a'), trials);
     expect(found.engines.filter((engine) => engine.inUse).map(({ id }) => id)).toEqual(['llama-server']);
     expect(found).toMatchObject({ available: true, version: '0.5.0' });
-    const forced = await probeLlamaCpp(new LlamaServerFinder({ kind: 'path', path: join(folder, 'none') }, enginesDir()));
+    const forced = await probeLlamaCpp(new LlamaServerFinder({ kind: 'path', path: join(folder, 'none') }, enginesDir()), trials);
     expect(forced).toMatchObject({ available: false, detail: expect.stringContaining('not there') });
     expect(forced.engines.some((engine) => engine.inUse)).toBe(false);
   });
 
-  it('tell the version of the library and of the llama.cpp in it', () => {
-    expect(embeddedEngines().find(({ id }) => id === 'embedded-cpu')?.version).toMatch(/^\d+\.\d+\.\d+ \(llama\.cpp v\d/);
+  it('tell the version of the library and of the llama.cpp in it', async () => {
+    expect((await embeddedEngines(trials)).find(({ id }) => id === 'embedded-cpu')?.version).toMatch(/^\d+\.\d+\.\d+ \(llama\.cpp v\d/);
   });
 });

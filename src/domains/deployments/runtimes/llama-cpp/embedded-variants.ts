@@ -2,8 +2,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { findPackageJSON } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { EngineInfo } from '../../types.ts';
+import type { Variant as TriedVariant, VariantTrials } from './variant-trials.ts';
 
-type Variant = { id: string; name: string; /** Package name below `@node-llama-cpp/`. */ builds: readonly string[]; needs: () => Need | null };
+type Variant = { id: string; name: string; /** Package name below `@node-llama-cpp/`. */ builds: readonly string[]; /** Null: it runs wherever the library does. */ kind: TriedVariant['kind'] | null; needs: () => Need | null };
 /** What the machine lacks for a build that is there; `remedy` null where nothing helps. */
 type Need = { missing: string; remedy: string | null };
 
@@ -11,10 +12,10 @@ const platform = `${process.platform === 'darwin' ? 'mac' : process.platform ===
 
 /** In the order in which the library prefers them. */
 const variants: readonly Variant[] = [
-  { id: 'embedded-metal', name: 'llama.cpp embedded, Metal', builds: ['mac-arm64-metal'], needs: () => null },
-  { id: 'embedded-cuda', name: 'llama.cpp embedded, CUDA', builds: [`${platform}-cuda`], needs: nvidiaNeed },
-  { id: 'embedded-vulkan', name: 'llama.cpp embedded, Vulkan', builds: [`${platform}-vulkan`], needs: vulkanNeed },
-  { id: 'embedded-cpu', name: 'llama.cpp embedded, processor', builds: [platform, 'mac-arm64-metal'], needs: () => null },
+  { id: 'embedded-metal', name: 'llama.cpp embedded, Metal', builds: ['mac-arm64-metal'], kind: 'metal', needs: () => null },
+  { id: 'embedded-cuda', name: 'llama.cpp embedded, CUDA', builds: [`${platform}-cuda`], kind: 'cuda', needs: nvidiaNeed },
+  { id: 'embedded-vulkan', name: 'llama.cpp embedded, Vulkan', builds: [`${platform}-vulkan`], kind: 'vulkan', needs: vulkanNeed },
+  { id: 'embedded-cpu', name: 'llama.cpp embedded, processor', builds: [platform, 'mac-arm64-metal'], kind: null, needs: () => null },
 ];
 
 /** Those that `node-llama-cpp` has a ready build of for this platform. */
@@ -32,23 +33,35 @@ export function embeddedVersion(): string | null {
 }
 
 /**
- * The builds of the embedded engine for this platform. Looks for files only: loading the native code into the service
- * to ask it would cost memory for good, and a driver that crashes would take the service along.
+ * The builds of the embedded engine for this platform. Looks for files first; what should run by those is tried, in a
+ * process of its own: loading the native code into the service to ask it would cost memory for good, and a driver that
+ * crashes would take the service along. `lacks`: what the machine lacks for a build, for tests.
  */
-export function embeddedEngines(): EngineInfo[] {
+export async function embeddedEngines(trials: VariantTrials, lacks = (variant: Pick<Variant, 'needs'>): Need | null => variant.needs()): Promise<EngineInfo[]> {
   const version = embeddedVersion();
-  const all = variants.flatMap((variant) => (variant.builds.some((build) => isOfThisPlatform(build)) ? [toEngine(variant, version)] : []));
+  const ours = variants.filter(({ builds }) => builds.some((build) => isOfThisPlatform(build)));
+  const all = await Promise.all(ours.map((variant) => tried(variant, toEngine(variant, version, lacks), trials)));
   const best = all.find((engine) => engine.available);
   return all.map((engine) => ({ ...engine, inUse: engine === best }));
 }
 
 const isOfThisPlatform = (build: string): boolean => builtVariants.has(build) && build.startsWith(platform);
 
-function toEngine({ id, name, builds, needs }: Variant, version: string | null): EngineInfo {
+async function tried({ kind, builds }: Variant, engine: EngineInfo, trials: VariantTrials): Promise<EngineInfo> {
+  const build = builds.find((name) => packageFile(`@node-llama-cpp/${name}`) !== null);
+  if (!engine.available || kind === null || build === undefined) return engine;
+  const trial = await trials.of({ kind, packageName: `@node-llama-cpp/${build}` });
+  if (trial.loads && trial.devices.length > 0) return { ...engine, detail: trial.devices.join(', ') };
+  const detail = trial.loads ? 'It loads, but finds no graphics card.' : `It is installed but does not load here: ${trial.reason}.`;
+  return { ...engine, available: false, detail, remedy: trial.loads ? null : 'Install or update the driver of the graphics card.' };
+}
+
+function toEngine(variant: Variant, version: string | null, lacks: (variant: Variant) => Need | null): EngineInfo {
+  const { id, name, builds } = variant;
   const found = { id, name, inUse: false, version };
   const isInstalled = version !== null && builds.some((build) => packageFile(`@node-llama-cpp/${build}`) !== null);
   if (!isInstalled) return { ...found, available: false, detail: 'Its build is not installed.', remedy: 'Install llm-manager with its optional dependencies: npm install --include=optional.' };
-  const need = needs();
+  const need = lacks(variant);
   return need === null ? { ...found, available: true, detail: null, remedy: null } : { ...found, available: false, detail: need.missing, remedy: need.remedy };
 }
 

@@ -1,13 +1,14 @@
 import type { EngineInfo, RuntimeInfo } from '../../types.ts';
 import { embeddedEngines } from './embedded-variants.ts';
+import type { VariantTrials } from './variant-trials.ts';
 import type { LlamaServerFinder, LlamaServerFinding } from './llama-server/binary.ts';
 
 /** What llama.cpp can run on here: llama-server first where it is there, because it is the faster of the two. */
-export async function probeLlamaCpp(finder: LlamaServerFinder | null): Promise<Pick<RuntimeInfo, 'available' | 'version' | 'detail' | 'engines'>> {
-  const found = finder === null ? null : await finder.find();
+export async function probeLlamaCpp(finder: LlamaServerFinder | null, trials: VariantTrials): Promise<Pick<RuntimeInfo, 'available' | 'version' | 'detail' | 'engines'>> {
+  const [found, builds] = await Promise.all([finder === null ? null : finder.find(), embeddedEngines(trials)]);
   const isServerUsed = Boolean(found?.binary);
   const isEmbeddedUsed = !isServerUsed && finder?.isForced !== true;
-  const embedded = embeddedEngines().map((engine) => ({ ...engine, inUse: engine.inUse && isEmbeddedUsed }));
+  const embedded = builds.map((engine) => ({ ...engine, inUse: engine.inUse && isEmbeddedUsed }));
   const engines = [...(found ? [toEngine(found)] : []), ...embedded];
   const used = engines.find((engine) => engine.inUse);
   const fault = finder?.isForced === true ? found?.fault : embedded.every((engine) => !engine.available) ? 'The package node-llama-cpp is not installed.' : null;

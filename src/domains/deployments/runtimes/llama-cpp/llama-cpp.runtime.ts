@@ -14,6 +14,7 @@ import { probeLlamaCpp } from './engines.ts';
 import type { LlamaServerFinder } from './llama-server/binary.ts';
 import { adoptLlamaServer, startLlamaServer } from './llama-server/server-process.ts';
 import type { EngineExit, LocalEngine } from './local-engine.ts';
+import { VariantTrials } from './variant-trials.ts';
 import type { ProcessIdentity } from '../../../../platform/process-identity.ts';
 import { engineExitCodes, type EngineFailureCode, type EngineOptions } from './protocol.ts';
 
@@ -63,12 +64,13 @@ const failureCodes: Record<EngineFailureCode, ErrorCode> = {
 
 /** Runs a GGUF with llama.cpp in a process of its own, one a deployment: with llama-server where there is one, else embedded. */
 export function createLlamaCppRuntime(deps: LlamaCppRuntimeDeps): ModelRuntime {
+  const trials = new VariantTrials();
   const common = { id: llamaCppRuntimeId, name: 'llama.cpp', needsModel: true, formats: ['gguf'] };
   return {
     id: common.id,
     name: common.name,
     capabilities: { needsModel: true, formats: common.formats, adminOnly: false },
-    probe: async (): Promise<RuntimeInfo> => ({ ...common, ...(await probeLlamaCpp(deps.llamaServer?.finder ?? null)) }),
+    probe: async (): Promise<RuntimeInfo> => ({ ...common, ...(await probeLlamaCpp(deps.llamaServer?.finder ?? null, trials)) }),
     validate,
     start: (request, signal) => start(deps, request, signal),
     adopt: (request, signal) => adopt(deps, request, signal),
