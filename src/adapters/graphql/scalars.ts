@@ -1,5 +1,5 @@
 import { GraphQLError, Kind, type ValueNode } from 'graphql';
-import { modelIdOf, parseModelRef } from '../../domains/catalog/model-ref.ts';
+import { modelIdOf, parseOwnModelRef } from '../../domains/catalog/model-ref.ts';
 import { AppError } from '../../shared/errors.ts';
 import { isStorable } from '../../shared/storable.ts';
 
@@ -46,11 +46,11 @@ export function serializeDigest(value: unknown): string {
   return text.startsWith('sha256:') ? text : `sha256:${text}`;
 }
 
-/** Checks the form; the text itself goes on, because a revision in it matters to downloads. */
+/** Checks the form, be it of what only an Ollama server has; the text itself goes on, because a revision in it matters to downloads. */
 export function parseModelId(value: unknown): string {
   if (typeof value !== 'string') refuse('must be huggingface:org/name[@revision] or ollama:name[:tag]');
   try {
-    modelIdOf(parseModelRef(value));
+    modelIdOf(parseOwnModelRef(value));
     return value;
   } catch (error) {
     if (error instanceof AppError) refuse('must be huggingface:org/name[@revision] or ollama:name[:tag]');

@@ -9,6 +9,9 @@ const revisionLengthMax = 128;
 const ollamaPattern = /^[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,78}[A-Za-z0-9_-])?$/;
 /** Devices on Windows, with any extension: no folder can have such a name there. */
 const devicePattern = /^(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)/i;
+/** A registry's name and port, as Ollama writes it before the names of models that are not from its own. */
+const registryPattern = /^(?=[^:]{1,253}(?::|$))[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?$/;
+const ownRegistry = 'registry.ollama.ai';
 const sourcePattern = /^[a-z][a-z0-9-]{0,31}$/;
 const idLengthMax = 300;
 
@@ -68,6 +71,18 @@ export function parseModelRef(text: string): ModelRef {
     return parseHuggingFace(text);
   }
   return parseOllama(text);
+}
+
+/**
+ * As `parseModelRef`, and also what an Ollama server has from another registry: `ollama:host[:port]/namespace/name[:tag]`,
+ * whose name holds the registry. No source of ours has such a model: it is a name for that server, and none for a path.
+ */
+export function parseOwnModelRef(text: string): ModelRef {
+  const [, registry, namespace = '', rest = ''] = /^ollama:([^/]+)\/([^/]+)\/([^/]+)$/.exec(text) ?? [];
+  if (registry === undefined) return parseModelRef(text);
+  if (text.length > idLengthMax || registry.includes('..') || !registryPattern.test(registry)) throw refuse();
+  const ref = parseOllama(`${namespace}/${rest}`);
+  return registry === ownRegistry ? ref : { ...ref, name: `${registry}/${namespace}/${ref.name.slice(ref.name.lastIndexOf('/') + 1)}` };
 }
 
 function parsePlugin(source: string, rest: string): ModelRef {

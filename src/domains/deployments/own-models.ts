@@ -1,4 +1,4 @@
-import { modelIdOf, parseModelRef } from '../catalog/model-ref.ts';
+import { modelIdOf, parseOwnModelRef } from '../catalog/model-ref.ts';
 import type { DeploymentRow } from './deployment.repository.ts';
 import type { ModelRuntime, OwnModel } from './runtime.ts';
 import { askRuntime } from './runtime-answers.ts';
@@ -11,7 +11,7 @@ export function isOwnModelRow(row: Pick<DeploymentRow, 'installedModelId' | 'mod
 
 /** The name that the runtime's server knows the model by; null where it is another source's. */
 export function ownNameOf(modelId: string, runtime: ModelRuntime): string | null {
-  const { source, name, revision } = parseModelRef(modelId);
+  const { source, name, revision } = parseOwnModelRef(modelId);
   return source === runtime.ownModels?.source ? `${name}${revision === null ? '' : `:${revision}`}` : null;
 }
 
@@ -23,7 +23,7 @@ export async function findOwnModel(modelId: string, runtime: ModelRuntime, signa
   return await askRuntime(runtime, (limited) => ownModels.find(name, limited), signal);
 }
 
-/** Those that have an id of ours: names of other registries have none. Empty where the server does not answer. */
+/** Those whose names are such as Ollama gives. Empty where the server does not answer. */
 export async function listOwnModels(runtime: ModelRuntime, signal: AbortSignal): Promise<readonly OwnModelView[]> {
   const { ownModels } = runtime;
   if (!ownModels) return [];
@@ -33,7 +33,7 @@ export async function listOwnModels(runtime: ModelRuntime, signal: AbortSignal):
   });
   return models.flatMap((model) => {
     try {
-      return [{ modelId: modelIdOf(parseModelRef(`${ownModels.source}:${model.name}`)), sizeBytes: model.sizeBytes, quantization: model.quantization }];
+      return [{ modelId: modelIdOf(parseOwnModelRef(`${ownModels.source}:${model.name}`)), sizeBytes: model.sizeBytes, quantization: model.quantization }];
     } catch {
       return [];
     }

@@ -1,6 +1,6 @@
 import { AppError, isAppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
 import { hasRole, type Principal } from '../../shared/principal.ts';
-import { modelIdOf, parseModelRef } from '../catalog/model-ref.ts';
+import { modelIdOf, parseOwnModelRef } from '../catalog/model-ref.ts';
 import type { InstalledModels, InstalledModelView } from '../downloads/types.ts';
 import { configFaults } from './deployment-config.ts';
 import { nameFaults, nameFromModel } from './deployment-name.ts';
@@ -121,7 +121,7 @@ export class StartPlanner {
     } catch (error) {
       if (!isAppError(error, 'MODEL_NOT_INSTALLED')) throw error;
       // The server names variants by tags.
-      const { source, name, revision } = parseModelRef(modelId);
+      const { source, name, revision } = parseOwnModelRef(modelId);
       const own = modelIdOf({ source, name, revision: revision ?? variant ?? null });
       if ((await findOwnModel(own, runtime, signal)) === null) throw error;
       return { modelId: own, model: null };
@@ -129,7 +129,7 @@ export class StartPlanner {
   }
 
   async #choose(wanted: FitRequest, config: DeploymentConfig, runnable: Pick<WantedModel, 'formats' | 'runtimeName'> = {}): Promise<InstalledModelView> {
-    const modelId = modelIdOf(parseModelRef(wanted.modelId));
+    const modelId = modelIdOf(parseOwnModelRef(wanted.modelId));
     const installed = await this.#deps.installed.findByModel(modelId);
     const availableBytes = await this.#deps.fit.availableBytes(config);
     return chooseInstalled(installed, { modelId, ...runnable, ...(wanted.variant === undefined ? {} : { variant: wanted.variant }) }, availableBytes);

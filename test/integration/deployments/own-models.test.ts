@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 beforeEach(async () => {
   const hub = { name: 'hf.co/acme/Tiny-GGUF:Q4_K_M', size: 3 };
-  daemon = await createOllamaDaemon({ models: [{ name: 'smollm2:135m', size: 98_000_000, quantization: 'Q4_1', contextLength: 2048 }, { name: 'mine/own', size: 5 }, { name: 'llm-manager-0123456789abcdef01234567', size: 7 }, hub] });
+  daemon = await createOllamaDaemon({ models: [{ name: 'smollm2:135m', size: 98_000_000, quantization: 'Q4_1', contextLength: 2048 }, { name: 'mine/own', size: 5 }, { name: 'llm-manager-0123456789abcdef01234567', size: 7 }, hub, { name: '127.0.0.1:5000/library/lan:latest', size: 4 }, { name: '../../../etc/passwd', size: 1 }] });
 });
 afterEach(async () => {
   await bench.close();
@@ -45,6 +45,8 @@ it('what people have pulled with Ollama is listed by ids that start it; what was
   expect(await bench.deployments.ownModels('ollama', never)).toEqual([
     { modelId: 'ollama:smollm2:135m', sizeBytes: 98_000_000, quantization: 'Q4_1' },
     { modelId: 'ollama:mine/own', sizeBytes: 5, quantization: expect.anything() },
+    { modelId: 'ollama:hf.co/acme/Tiny-GGUF:Q4_K_M', sizeBytes: 3, quantization: expect.anything() },
+    { modelId: 'ollama:127.0.0.1:5000/library/lan', sizeBytes: 4, quantization: expect.anything() },
   ]);
   expect(await bench.deployments.ownModels('nothing', never)).toEqual([]);
   daemon.faults.inject({ match: /\/api\/tags/, fault: QUEUE_FULL });
@@ -66,6 +68,21 @@ it.each([['ollama:smollm2:135m', undefined], ['smollm2:135m', undefined], ['olla
   expect(daemon.state.runners.size).toBe(0);
   expect(daemon.state.models.has('smollm2:135m')).toBe(true);
 });
+
+it.each([['ollama:hf.co/acme/Tiny-GGUF:Q4_K_M', undefined, 'tiny-gguf-q4_k_m'], ['ollama:hf.co/acme/Tiny-GGUF', 'Q4_K_M', 'tiny-gguf-q4_k_m'], ['ollama:127.0.0.1:5000/library/lan', undefined, 'lan']])(
+  'starts what Ollama has from another registry by its whole name: %s (variant %s)',
+  async (modelId, variant, name) => {
+    await open();
+    const started = await bench.deployments.start({ modelId, ...(variant ? { variant } : {}), runtime: 'ollama', override: [] }, operator, never);
+    expect(started).toMatchObject({ installedModelId: null, name: expect.stringContaining(name) });
+    await bench.reaches(started.id, 'running');
+    expect(`ollama:${(await bench.deployments.target(started.id, never)).model}`).toBe(variant === undefined ? `${modelId}${modelId.endsWith('lan') ? ':latest' : ''}` : `${modelId}:${variant}`);
+    await bench.deployments.restart(started.id, operator, never);
+    await bench.reaches(started.id, 'running');
+    await bench.deployments.delete(started.id, never);
+    expect(daemon.state.runners.size).toBe(0);
+  },
+);
 
 it('refuses a name that neither store has, before and when it is started again', async () => {
   await open();

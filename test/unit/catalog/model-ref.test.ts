@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { posix, win32 } from 'node:path';
-import { modelIdOf, parseModelRef } from '../../../src/domains/catalog/model-ref.ts';
+import { modelIdOf, parseModelRef, parseOwnModelRef } from '../../../src/domains/catalog/model-ref.ts';
 import type { ModelRef } from '../../../src/domains/catalog/types.ts';
 import { isAppError } from '../../../src/shared/errors.ts';
 
@@ -88,5 +88,28 @@ describe('parseModelRef', () => {
 
   it('never throws anything but VALIDATION_FAILED', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 400 }), (text) => void parsedOrNull(text)), { numRuns: 2000 });
+  });
+});
+
+describe('a name of another registry, which only an Ollama server has', () => {
+  it.each([
+    ['ollama:hf.co/acme/Tiny-GGUF:Q4_K_M', 'hf.co/acme/Tiny-GGUF', 'Q4_K_M'],
+    ['ollama:127.0.0.1:5000/library/name:1b', '127.0.0.1:5000/library/name', '1b'],
+    ['ollama:localhost/ns/name', 'localhost/ns/name', null],
+    ['ollama:registry.ollama.ai/ns/name:tag', 'ns/name', 'tag'],
+    ['ollama:registry.ollama.ai/library/name', 'name', null],
+    ['ollama:plain:1b', 'plain', '1b'],
+    ['org/name', 'org/name', null],
+  ])('is read: %s', (text, name, revision) => {
+    expect(parseOwnModelRef(text)).toMatchObject({ name, revision });
+  });
+
+  it('is no model of a source, whose names become paths', () => {
+    for (const text of ['ollama:hf.co/acme/Tiny-GGUF:Q4_K_M', 'ollama:127.0.0.1:5000/library/name']) expect(() => parseModelRef(text)).toThrow(/model_id/);
+  });
+
+  it('is refused when it is none', () => {
+    const bad = ['ollama:../a/b', 'ollama:a..b/c/d', 'ollama:h:/c/d', 'ollama:h:999999/c/d', 'ollama:h:5000:1/c/d', 'ollama:-h/c/d', 'ollama:h/c/d/e', 'ollama:h/../d', 'ollama:h/c/d:', 'ollama:h/c/d:t:u', 'ollama:u@h/c/d', 'ollama:h /c/d', `ollama:${'h'.repeat(260)}/c/d`, 'hf.co/acme/name:Q4', 'ollama:h\0/c/d', 'ollama:h/c\n/d'];
+    for (const text of bad) expect(() => parseOwnModelRef(text)).toThrow(/model_id/);
   });
 });

@@ -1,6 +1,6 @@
-import { modelIdOf, parseModelRef } from '../../../../domains/catalog/model-ref.ts';
+import { modelIdOf, parseOwnModelRef } from '../../../../domains/catalog/model-ref.ts';
 
 /** Rows hold the canonical id, without revision; callers may write it in other ways. */
 export function canonicalModelId(text: string): string {
-  return modelIdOf(parseModelRef(text));
+  return modelIdOf(parseOwnModelRef(text));
 }
