@@ -2,7 +2,8 @@
  * `npm run bench:soak`: clients of all kinds for a long time (`--minutes`, 20), some of whom break off or send
  * nonsense, and whether the service has grown by it: memory, open files and pending work of the process by its own
  * metrics, every ten seconds. `--redis` runs it on Redis. The seed is printed and can be given again. Prints one JSON
- * line; exits 1 when a client met a fault, or memory at the end is above 1.1 times that at a quarter of the time.
+ * line; exits 1 when a client met a fault, or the memory of the last quarter is above 1.1 times
+ * that of the second one (both in the median).
  * `--short` is two minutes, which shows faults and no growth.
  */
 import { randomInt } from 'node:crypto';
@@ -57,9 +58,10 @@ async function act(context: SoakContext, until: AbortSignal, told: Told): Promis
   }
 }
 
-/** Lowest of the samples in that part of the time: what is left after a collection. */
-function lowest(samples: readonly Sample[], key: keyof typeof watched, from: number, to: number): number {
-  return Math.min(...samples.slice(Math.floor(samples.length * from), Math.max(1, Math.ceil(samples.length * to))).map((each) => each[key]));
+/** Of the samples in that part of the time. */
+function median(samples: readonly Sample[], key: keyof typeof watched, from: number, to: number): number {
+  const part = samples.slice(Math.floor(samples.length * from), Math.max(1, Math.ceil(samples.length * to))).map((each) => each[key]);
+  return part.sort((one, other) => one - other)[Math.floor(part.length / 2)] ?? Number.NaN;
 }
 
 async function soak(service: ServedEngine, context: Omit<SoakContext, 'random'>, random: SeededRandom): Promise<boolean> {
@@ -76,9 +78,9 @@ async function soak(service: ServedEngine, context: Omit<SoakContext, 'random'>,
   }
   over.abort();
   await Promise.all(clients);
-  const growth = Object.fromEntries((Object.keys(watched) as (keyof typeof watched)[]).map((key) => [key, { quarter: lowest(samples, key, 0.2, 0.4), end: lowest(samples, key, 0.8, 1) }]));
-  const rss = growth['rssBytes'] ?? { quarter: 0, end: 0 };
-  const rssRatio = Math.round((rss.end / rss.quarter) * 100) / 100;
+  const growth = Object.fromEntries((Object.keys(watched) as (keyof typeof watched)[]).map((key) => [key, { second: median(samples, key, 0.25, 0.5), last: median(samples, key, 0.75, 1) }]));
+  const rss = growth['rssBytes'] ?? { second: 0, last: 0 };
+  const rssRatio = Math.round((rss.last / rss.second) * 100) / 100;
   const hasGrown = minutes >= 10 && rssRatio > growthMax;
   console.log(JSON.stringify({ bench: 'soak', seed, minutes, events: values.redis ? 'redis' : 'embedded', ...told, growth, rssRatio, load: loadavg()[0] }));
   return Object.keys(told.faults).length === 0 && !hasGrown;

@@ -27,7 +27,7 @@ export class RedisTokenStream implements TokenStream {
     const logger = root.child({ room: 'token streams' });
     this.#redis = redis;
     this.#memory = new MemoryTokenStream({ clock, ...memory });
-    this.#writer = new TokenStreamWriter({ redis, memory: this.#memory, logger });
+    this.#writer = new TokenStreamWriter({ redis, memory: this.#memory, clock, logger });
     this.#follower = new TokenStreamFollower({ redis, memory: this.#memory, instanceId, logger });
   }
 

@@ -1,33 +1,34 @@
 import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { sleep } from '../../shared/async.ts';
+import type { Clock } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { RedisConnections } from '../redis/redis-connections.ts';
 import type { MemoryTokenStream } from './memory-token-stream.ts';
 
 /**
  * An entry's id is its place, counted from 1: the same one cannot be written twice, and a gap cannot hide. For each
- * stream: how many entries it should have, its life in ms, how many entries follow, these. Answers how many each has,
- * -1 for one that has its end.
+ * stream: how many entries it should have, its life in ms from now or 0 to leave that as it is, how many entries
+ * follow, these. Answers how many each has, -1 for one that has its end. Looked at more closely, and so at more cost,
+ * is only a stream that has another length than it should.
  */
 const appendScript = `
 local out = {}
-local at = 2
+local at = 1
 for k = 1, #KEYS do
   local from, lifeMs, count = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
   local first = at + 3
   at = first + count * 2
-  local have = 0
-  local last = redis.call('XREVRANGE', KEYS[k], '+', '-', 'COUNT', 1)
-  if #last > 0 then
-    have = last[1][2][1] == 'e' and -1 or tonumber(string.match(last[1][1], '^%d+'))
+  local have = redis.call('XLEN', KEYS[k])
+  if have > from and redis.call('XREVRANGE', KEYS[k], '+', '-', 'COUNT', 1)[1][2][1] == 'e' then
+    have = -1
   end
   if have >= from then
     for place = have - from, count - 1 do
       have = have + 1
-      redis.call('XADD', KEYS[k], 'MAXLEN', '~', ARGV[1], have .. '-0', ARGV[first + place * 2], ARGV[first + place * 2 + 1])
+      redis.call('XADD', KEYS[k], have .. '-0', ARGV[first + place * 2], ARGV[first + place * 2 + 1])
     end
-    redis.call('PEXPIRE', KEYS[k], lifeMs)
+    if lifeMs ~= '0' then redis.call('PEXPIRE', KEYS[k], lifeMs) end
   end
   out[k] = have
 end
@@ -44,10 +45,9 @@ return 1`;
 /** Fields of an entry: `t` a piece's text, `e` the outcome as JSON. */
 export type StreamField = 't' | 'e';
 
-/** More pieces than a stream in memory may have, and its end. */
-const entriesMax = 200_001;
-/** A stream whose writer was killed goes by itself; each append begins the time anew. */
+/** A stream whose writer was killed goes by itself; appends begin the time anew, though not each of them. */
 const liveMs = 3_600_000;
+const renewEveryMs = 300_000;
 const endedMs = 600_000;
 /** Of one stream at once. */
 const batchEntriesMax = 500;
@@ -65,10 +65,12 @@ export function streamKey(redis: RedisConnections, messageId: string): string {
   return `${redis.prefix}:tokens:${messageId}`;
 }
 
-export type TokenStreamWriterOptions = { redis: RedisConnections; memory: MemoryTokenStream; logger: Logger };
+export type TokenStreamWriterOptions = { redis: RedisConnections; memory: MemoryTokenStream; clock: Clock; logger: Logger };
 
 type Entry = readonly [StreamField, string];
-type Growth = { messageId: string; sent: number; entries: readonly Entry[] };
+/** `renewedMs`: when its life began anew. */
+type Sent = { count: number; renewedMs: number };
+type Growth = { messageId: string; sent: number; lifeMs: number; entries: readonly Entry[] };
 
 /**
  * Copies this process's streams from memory to Redis: each in order, whatever Redis forgets meanwhile. What waits to be
@@ -77,7 +79,7 @@ type Growth = { messageId: string; sent: number; entries: readonly Entry[] };
 export class TokenStreamWriter {
   readonly #options: TokenStreamWriterOptions;
   /** Entries that Redis is known to have, by message; here for as long as there is something to write. */
-  readonly #sent = new Map<string, number>();
+  readonly #sent = new Map<string, Sent>();
   /** May have grown since they were last looked at. */
   readonly #marked = new Set<string>();
   readonly #closing = new AbortController();
@@ -89,7 +91,7 @@ export class TokenStreamWriter {
 
   /** The stream has grown or ended. Never waits. */
   mark(messageId: string): void {
-    if (!this.#sent.has(messageId)) this.#sent.set(messageId, 0);
+    if (!this.#sent.has(messageId)) this.#sent.set(messageId, { count: 0, renewedMs: Number.NEGATIVE_INFINITY });
     this.#marked.add(messageId);
     this.#start();
   }
@@ -144,12 +146,18 @@ export class TokenStreamWriter {
       // Dropped from memory: its text is in the database.
       if (!stream || sent === undefined) this.#sent.delete(messageId);
       else {
-        const entries = nextEntries(stream, sent);
-        if (entries.length > 0) batch.push({ messageId, sent, entries });
+        const entries = nextEntries(stream, sent.count);
+        if (entries.length > 0) batch.push({ messageId, sent: sent.count, lifeMs: this.#lifeMs(sent, entries), entries });
         chars += entries.reduce((sum, [, text]) => sum + text.length, 0);
       }
     }
     return batch;
+  }
+
+  /** 0: as it is. What Redis has lost begins anew, with its life. */
+  #lifeMs({ count, renewedMs }: Sent, entries: readonly Entry[]): number {
+    if (entries.at(-1)?.[0] === 'e') return endedMs;
+    return count === 0 || this.#options.clock.monotonicMs() - renewedMs >= renewEveryMs ? liveMs : 0;
   }
 
   /** False when it has to be tried again. */
@@ -157,7 +165,7 @@ export class TokenStreamWriter {
     if (batch.length === 0) return true;
     try {
       const have = await this.#append(batch);
-      for (const [index, { messageId }] of batch.entries()) this.#note(messageId, have[index] ?? -1);
+      for (const [index, growth] of batch.entries()) this.#note(growth, have[index] ?? -1);
       return true;
     } catch (err) {
       this.#options.logger.debug({ err, streams: batch.length }, 'pieces of answers did not reach Redis; they are written again');
@@ -169,8 +177,8 @@ export class TokenStreamWriter {
   async #append(batch: readonly Growth[]): Promise<number[]> {
     const { redis } = this.#options;
     const keys = batch.map(({ messageId }) => streamKey(redis, messageId));
-    const values = batch.flatMap(({ sent, entries }) => [sent, entries.at(-1)?.[0] === 'e' ? endedMs : liveMs, entries.length, ...entries.flat()]);
-    const sending = [keys.length, ...keys, entriesMax, ...values] as const;
+    const values = batch.flatMap(({ sent, lifeMs, entries }) => [sent, lifeMs, entries.length, ...entries.flat()]);
+    const sending = [keys.length, ...keys, ...values] as const;
     const reply = redis.commands.evalsha(appendDigest, ...sending).catch((error: unknown) => {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
       return redis.commands.eval(appendScript, ...sending);
@@ -178,13 +186,14 @@ export class TokenStreamWriter {
     return (await inTime(reply)) as number[];
   }
 
-  #note(messageId: string, have: number): void {
+  #note({ messageId, lifeMs }: Growth, have: number): void {
     const stream = this.#options.memory.stored(messageId);
     const isWhole = stream !== null && stream.outcome !== null && have > stream.pieces.length;
     // -1: it has its end, as this process was taken for dead, or the answer to an earlier try was lost.
     if (have === -1 || stream === null || isWhole) this.#sent.delete(messageId);
     else {
-      this.#sent.set(messageId, have);
+      const renewedMs = lifeMs > 0 ? this.#options.clock.monotonicMs() : this.#sent.get(messageId)?.renewedMs;
+      this.#sent.set(messageId, { count: have, renewedMs: renewedMs ?? Number.NEGATIVE_INFINITY });
       if (nextEntries(stream, have).length > 0) this.#marked.add(messageId);
     }
   }
