@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -59,7 +59,7 @@ describe('plug-ins, loaded by the service', () => {
     await mkdir(join(folder.path, 'plugins', 'deny-list'), { recursive: true });
     await writeFile(join(folder.path, 'plugins', 'deny-list', 'denied.txt'), `${createHash('sha256').update(denied).digest('hex')}\n`);
     await installPackage(folder.path, '@acme/faulty', faultyPackage);
-    const modules = [example('index-source'), example('deny-list-scanner'), '@acme/faulty'].join(',');
+    const modules = [example('index-source'), example('deny-list-scanner'), example('file-alert-channel'), '@acme/faulty'].join(',');
     service = await startService({ dataDir: folder.path, env: { LLM_MANAGER_PLUGINS: modules, MODEL_INDEX_URL: index.indexUrl } });
     api = new RestClient(service.url, service.key);
   }, 90_000);
@@ -88,6 +88,13 @@ describe('plug-ins, loaded by the service', () => {
 
   it('refuse a file that a scanner of a plug-in blocks', async () => {
     expect(await download('index:acme/denied')).toMatchObject({ status: 'failed', error: { code: 'BLOCKED_BY_SCAN', message: expect.stringContaining('not wanted here') } });
+  });
+
+  it('tell of alerts by a channel that a plug-in brings', async () => {
+    const rule = 'mutation { createAlertRule(input: { name: "memory", metric: MEMORY_USED_PERCENT, threshold: 0, channels: ["file"] }) { __typename } }';
+    expect((await api.call('POST', '/graphql', { query: rule })).body).toEqual({ data: { createAlertRule: { __typename: 'CreateAlertRulePayload' } } });
+    const line = await eventually('the file has a line', () => readFile(join(folder.path, 'plugins', 'alert-file', 'alerts.jsonl'), 'utf8').catch(() => null), 60_000);
+    expect(JSON.parse(line)).toMatchObject({ event: 'raised', metric: 'memory_used_percent', rule: { name: 'memory' }, comparison: 'above', threshold: 0 });
   });
 
   it.each(['throws', 'garbage', 'nothing'])('answer for a source that fails (%s) that it is not available', async (query) => {

@@ -105,7 +105,7 @@ export class AlertsWorld {
   readonly downloadRows = new Map<string, WatchedDownload>();
   readonly #processes: AlertsProcess[] = [];
   #installationId = newId();
-  #shared: TestLive | null = null;
+  #shared: Promise<TestLive> | null = null;
 
   readonly deployments = {
     find: (id: string) => Promise.resolve(this.deploymentRows.get(id) ?? null),
@@ -149,15 +149,15 @@ export class AlertsWorld {
 
   async stopAll(): Promise<void> {
     await Promise.all(this.#processes.splice(0).map((process) => process.stop()));
-    await this.#shared?.close();
+    await (await this.#shared)?.close();
     this.#shared = null;
   }
 
   /** Over Redis each has its own and hears of the others; without one they have one in common. */
   async #live(): Promise<TestLive> {
     if (process.env['TEST_REDIS_URL'] !== undefined) return await openTestLive({ clock: systemClock, installationId: this.#installationId });
-    this.#shared ??= await openTestLive({ clock: systemClock });
-    const { events, tokenStream } = this.#shared;
+    this.#shared ??= openTestLive({ clock: systemClock });
+    const { events, tokenStream } = await this.#shared;
     return { events, tokenStream, close: () => Promise.resolve() };
   }
 

@@ -2,11 +2,14 @@ import {
   CreateApiKeyDocument,
   GetServerInfoDocument,
   GetStorageDocument,
+  ListAlertsDocument,
   ListApiKeysDocument,
   ListDownloadsDocument,
   RevokeApiKeyDocument,
   RotateApiKeyDocument,
   SystemResourcesNowDocument,
+  type AlertFieldsFragment,
+  type AlertSeverity,
   type ApiKeyFieldsFragment,
   type Role,
 } from '../../../schema/generated/graphql.ts';
@@ -19,6 +22,7 @@ import { listDeployments } from '../lookup.ts';
 import type { Output } from '../output.ts';
 import { accept } from '../service-client.ts';
 
+const severities: readonly AlertSeverity[] = ['INFO', 'WARNING', 'CRITICAL'];
 const roles = ['ADMIN', 'OPERATOR', 'USER', 'VIEWER'] as const satisfies readonly Role[];
 
 export const keys: Handler = async ({ output, signal, connect }) => {
@@ -68,15 +72,27 @@ export const rotateKey: Handler = async ({ output, signal, connect }, [keyId = '
   return undefined;
 };
 
+/** The newest of each state; more than these nobody reads in a terminal. */
+const alertsShown = 20;
+
+function alertsText({ firing, acknowledged, items }: { firing: number; acknowledged: number; items: readonly AlertFieldsFragment[] }): string {
+  const [worst] = items.toSorted((left, right) => severities.indexOf(right.severity) - severities.indexOf(left.severity));
+  if (!worst) return 'none open';
+  return `${firing + acknowledged} open${acknowledged > 0 ? `, ${acknowledged} of them acknowledged` : ''}: ${text(worst.message)}${firing + acknowledged > 1 ? ' ...' : ''}`;
+}
+
 export const status: Handler = async ({ output, signal, connect }) => {
   const client = await connect();
-  const [{ serverInfo }, { resources }, { storage }, deployments, { downloadTasks }] = await Promise.all([
+  const [{ serverInfo }, { resources }, { storage }, deployments, { downloadTasks }, firing, acknowledged] = await Promise.all([
     client.execute(GetServerInfoDocument, {}, signal),
     client.execute(SystemResourcesNowDocument, {}, signal),
     client.execute(GetStorageDocument, {}, signal),
     listDeployments(client, {}, signal),
     client.execute(ListDownloadsDocument, { status: 'RUNNING', first: 100 }, signal),
+    client.execute(ListAlertsDocument, { status: 'FIRING', first: alertsShown }, signal),
+    client.execute(ListAlertsDocument, { status: 'ACKNOWLEDGED', first: alertsShown }, signal),
   ]);
+  const alerts = { firing: firing.alerts.total ?? 0, acknowledged: acknowledged.alerts.total ?? 0, items: [...firing.alerts.items, ...acknowledged.alerts.items] };
   const running = deployments.items.filter((deployment) => deployment.status === 'RUNNING');
   output.data({
     url: client.url,
@@ -85,6 +101,7 @@ export const status: Handler = async ({ output, signal, connect }) => {
     storage: toRestJson(storage),
     deployments: { total: deployments.items.length, running: running.length },
     downloads: { running: downloadTasks.items.length },
+    alerts: { ...alerts, items: alerts.items.map((alert) => toRestJson(alert)) },
   });
   const { memory, cpu, gpus, process: self } = resources;
   const facts: [string, string][] = [
@@ -96,6 +113,7 @@ export const status: Handler = async ({ output, signal, connect }) => {
     ...storage.volumes.map((volume): [string, string] => [word(volume.purpose), `${bytes(volume.freeBytes)} free at ${volume.path}`]),
     ['deployments', `${running.length} of ${deployments.items.length} running${running.length > 0 ? `: ${running.map(({ name }) => name).join(', ')}` : ''}`],
     ['downloads', `${downloadTasks.items.length} running`],
+    ['alerts', alertsText(alerts)],
   ];
   for (const [name, value] of facts) output.line(`${name.padEnd(13)}${value}`);
   return undefined;

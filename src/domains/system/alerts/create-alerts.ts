@@ -97,7 +97,10 @@ export function createAlerts(deps: AlertsDeps): AlertsRoom {
       await running;
       await deliveries.stop();
     },
-    purge: (before) => alerts.purge(before, overMax),
+    purge: async (before) => {
+      await deliveries.giveUpUnclaimed();
+      return await alerts.purge(before, overMax);
+    },
   };
 }
 

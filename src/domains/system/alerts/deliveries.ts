@@ -22,18 +22,20 @@ export type DeliveriesOptions = {
   limitMs?: number;
 };
 
-const queue = 'alert-delivery';
+/** One each: a slow channel keeps no other one waiting, and a process takes only what it has a channel for. */
+const queueOf = (channel: string): string => `alert-delivery-${channel}`;
 /** An hour and a half in all: a receiver that is updated comes back within that. */
 const retrySecondsDefault = [5, 15, 60, 300, 1_200, 3_600] as const;
 const limitMsDefault = 15_000;
 const errorCharsMax = 300;
 /** After the queue has failed to take one. */
 const againMs = 5_000;
+/** What nobody has a channel for by then is no news any more. */
+const unclaimedMs = 86_400_000;
 
 /**
  * Brings what is to be told of alerts to the channels, by the durable queue: at least once, whatever is killed. Each
- * attempt is a job of its own, so that a broken channel keeps no worker waiting; each channel has one worker at a time,
- * so that a slow one keeps only itself waiting.
+ * attempt is a job of its own, so that one that waits for its turn keeps no other one waiting.
  */
 export class AlertDeliveries {
   readonly #options: DeliveriesOptions;
@@ -49,7 +51,7 @@ export class AlertDeliveries {
   async start(): Promise<void> {
     const { jobs, channels, instances } = this.#options;
     this.#stopWatching = instances.onDeath(() => this.#recover());
-    await jobs.work(queue, Math.max(1, channels.size), (job, signal) => this.#attempt(job.subjectId, signal), { perGroup: 1 });
+    for (const channel of channels.values()) await jobs.work(queueOf(channel.id), 1, (job, signal) => this.#attempt(job.subjectId, channel, signal));
     await this.#recover();
   }
 
@@ -65,6 +67,15 @@ export class AlertDeliveries {
     for (const id of ids) {
       const work = this.#addOne(id).finally(() => this.#enqueueing.delete(work));
       this.#enqueueing.add(work);
+    }
+  }
+
+  /** Gives up what has waited for a day because no process has its channel. */
+  async giveUpUnclaimed(): Promise<void> {
+    const { repository, channels, clock } = this.#options;
+    const before = clock.now().getTime() - unclaimedMs;
+    for (const row of await repository.pending()) {
+      if (row.attempts === 0 && row.createdAt.getTime() < before && !channels.has(row.channel)) await this.#giveUp(row, 0, `No process has a channel ${row.channel}.`);
     }
   }
 
@@ -92,11 +103,11 @@ export class AlertDeliveries {
   async #enqueue({ id, attempts, channel, dueAt }: Pick<DeliveryRow, 'id' | 'attempts' | 'channel' | 'dueAt'>): Promise<void> {
     const waitMs = dueAt.getTime() - this.#options.clock.now().getTime();
     const later = waitMs > 0 ? { startAfterSeconds: Math.ceil(waitMs / 1000) } : {};
-    await this.#options.jobs.enqueue(queue, `${id}:${attempts + 1}`, { group: channel, ...later });
+    await this.#options.jobs.enqueue(queueOf(channel), `${id}:${attempts + 1}`, later);
   }
 
-  async #attempt(subject: string, signal: AbortSignal): Promise<void> {
-    const { repository, findAlert, channels } = this.#options;
+  async #attempt(subject: string, channel: AlertChannel, signal: AbortSignal): Promise<void> {
+    const { repository, findAlert } = this.#options;
     const [id = '', number = ''] = subject.split(':');
     const attempt = Number(number);
     const row = await repository.find(id);
@@ -107,12 +118,8 @@ export class AlertDeliveries {
       return;
     }
     const alert = await findAlert(row.alertId);
-    const channel = channels.get(row.channel);
-    if (!alert || !channel) {
-      await this.#giveUp(row, row.attempts, alert ? `There is no channel ${row.channel} here.` : 'The alert is gone.');
-      return;
-    }
-    await this.#deliver({ row, alert, channel, attempt }, signal);
+    if (alert) await this.#deliver({ row, alert, channel, attempt }, signal);
+    else await this.#giveUp(row, row.attempts, 'The alert is gone.');
   }
 
   async #deliver({ row, alert, channel, attempt }: { row: DeliveryRow; alert: AlertView; channel: AlertChannel; attempt: number }, signal: AbortSignal): Promise<void> {

@@ -53,7 +53,7 @@ const AlertEvent = enumOf<Event>('AlertEvent', 'What is told of an alert.', { ra
 const AlertDeliveryStatus = enumOf<DeliveryStatus>('AlertDeliveryStatus', 'Where a delivery stands.', {
   pending: 'It waits, is under way, or is tried again later.',
   delivered: 'It arrived.',
-  failed: 'It was given up after seven attempts, or there is no such channel.',
+  failed: 'It was given up: after seven attempts, or after a day without a process that has the channel.',
 });
 
 const AlertTarget = builder.objectRef<Target>('AlertTarget').implement({
