@@ -17,8 +17,9 @@ export type GpuSample = {
   index: number;
   uuid: string;
   name: string;
-  memoryTotalBytes: number;
-  memoryUsedBytes: number;
+  /** Null where it has none of its own, or does not tell: a Mac's graphics use the machine's. */
+  memoryTotalBytes: number | null;
+  memoryUsedBytes: number | null;
   utilizationPercent: number | null;
   temperatureCelsius: number | null;
   powerWatts: number | null;

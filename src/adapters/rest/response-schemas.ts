@@ -165,7 +165,7 @@ export const resources = z
     cpu: z.object({ model: z.string(), cores: z.number().int(), percent, load_average: z.array(z.number()) }),
     memory: z.object({ total_bytes: bytes, available_bytes: bytes, used_bytes: bytes, swap_total_bytes: bytes, swap_used_bytes: bytes }),
     disks: z.array(z.object({ path: z.string(), purpose: z.string(), total_bytes: bytes, available_bytes: bytes, used_bytes: bytes, reserved_bytes: bytes })),
-    gpus: z.array(z.object({ index: z.number().int(), uuid: z.string(), name: z.string(), memory_total_bytes: bytes, memory_used_bytes: bytes }).loose()),
+    gpus: z.array(z.object({ index: z.number().int(), uuid: z.string(), name: z.string(), memory_total_bytes: bytes.nullable(), memory_used_bytes: bytes.nullable() }).loose()),
     network: z.object({ received_bytes_per_second: z.number(), sent_bytes_per_second: z.number() }).nullable(),
     process: z.object({ pid: z.number().int(), uptime_seconds: z.number(), memory_bytes: bytes, cpu_percent: percent, open_files: z.number().int().nullable(), event_loop_delay_ms: z.number() }),
     deployments: z.array(z.object({ deployment_id: z.uuid(), name: z.string(), cpu_percent: percent.nullable(), memory_bytes: bytes.nullable(), gpu_memory_bytes: bytes.nullable() })),

@@ -81,6 +81,11 @@ function alertsText({ firing, acknowledged, items }: { firing: number; acknowled
   return `${firing + acknowledged} open${acknowledged > 0 ? `, ${acknowledged} of them acknowledged` : ''}: ${text(worst.message)}${firing + acknowledged > 1 ? ' ...' : ''}`;
 }
 
+function gpuMemory({ memoryTotalBytes: total, memoryUsedBytes: used }: { memoryTotalBytes?: number | null; memoryUsedBytes?: number | null }): string {
+  if (typeof total !== 'number') return "uses the machine's memory";
+  return typeof used === 'number' ? `${bytes(total - used)} of ${bytes(total)} free` : bytes(total);
+}
+
 export const status: Handler = async ({ output, signal, connect }) => {
   const client = await connect();
   const [{ serverInfo }, { resources }, { storage }, deployments, { downloadTasks }, firing, acknowledged] = await Promise.all([
@@ -109,7 +114,7 @@ export const status: Handler = async ({ output, signal, connect }) => {
     ['database', text(serverInfo.database)],
     ['events', text(serverInfo.events)],
     ['machine', `${serverInfo.platform}, ${cpu.cores} cores at ${Math.round(cpu.percent)} %, ${bytes(memory.availableBytes)} of ${bytes(memory.totalBytes)} memory free`],
-    ...gpus.map((gpu): [string, string] => ['gpu', `${gpu.name}, ${bytes(gpu.memoryTotalBytes - gpu.memoryUsedBytes)} of ${bytes(gpu.memoryTotalBytes)} free`]),
+    ...gpus.map((gpu): [string, string] => ['gpu', `${gpu.name}, ${gpuMemory(gpu)}`]),
     ...storage.volumes.map((volume): [string, string] => [word(volume.purpose), `${bytes(volume.freeBytes)} free at ${volume.path}`]),
     ['deployments', `${running.length} of ${deployments.items.length} running${running.length > 0 ? `: ${running.map(({ name }) => name).join(', ')}` : ''}`],
     ['downloads', `${downloadTasks.items.length} running`],

@@ -5,6 +5,7 @@ import type { Logger } from '../../shared/logger.ts';
 import type { DeploymentUse, GpuSample } from '../../shared/resources-sample.ts';
 import type { Host } from './host.ts';
 import { createLinuxHost } from './linux-host.ts';
+import { AppleGpu } from './apple-gpu.ts';
 import { allGpus } from './gpu-program.ts';
 import { NvidiaSmi } from './nvidia-smi.ts';
 import { createPortableHost } from './portable-host.ts';
@@ -44,10 +45,12 @@ export function createSystem(deps: SystemDeps): SystemRoom {
   const { events, clock, logger, disks } = deps;
   const host = deps.host ?? (platform() === 'linux' ? createLinuxHost() : createPortableHost());
   const faultOf = (program: string) => (error: unknown): void => logger.warn({ err: error }, `${program} gave no figures`);
-  const gpus = allGpus([
+  // Those that a model can be given by their number; a Mac's cannot be chosen.
+  const cardsToChoose = allGpus([
     new NvidiaSmi({ clock, onFault: faultOf('nvidia-smi'), ...(deps.nvidiaSmi === undefined ? {} : { command: deps.nvidiaSmi }) }),
     new RocmSmi({ clock, onFault: faultOf('rocm-smi'), ...(deps.rocmSmi === undefined ? {} : { command: deps.rocmSmi }) }),
   ]);
+  const gpus = allGpus([cardsToChoose, new AppleGpu({ clock, onFault: faultOf('systeminformation') })]);
   const sampler = new Sampler({
     host,
     gpus,
@@ -59,8 +62,13 @@ export function createSystem(deps: SystemDeps): SystemRoom {
   const system = new SystemService({ sampler, events, clock, logger });
   const machineMemory: SystemRoom['machineMemory'] = async () => {
     const [memory, cards] = await Promise.all([host.memory(), gpus.gpus()]);
-    const gpuFreeBytes = cards.length === 0 ? null : cards.reduce((sum, card) => sum + card.memoryTotalBytes - card.memoryUsedBytes, 0);
-    return { availableBytes: memory.availableBytes, gpuFreeBytes };
+    return { availableBytes: memory.availableBytes, gpuFreeBytes: freeBytesOf(cards) };
   };
-  return { system, machineMemory, gpuMemoryOf: (pid) => gpus.memoryOf(pid), forModels: { machineMemory, gpus: () => gpus.gpus() }, start: () => system.start(), stop: () => system.stop() };
+  return { system, machineMemory, gpuMemoryOf: (pid) => gpus.memoryOf(pid), forModels: { machineMemory, gpus: () => cardsToChoose.gpus() }, start: () => system.start(), stop: () => system.stop() };
+}
+
+/** Of the cards that have memory of their own and tell how much of it is free; null where none does. */
+function freeBytesOf(cards: readonly GpuSample[]): number | null {
+  const free = cards.flatMap(({ memoryTotalBytes, memoryUsedBytes }) => (memoryTotalBytes === null || memoryUsedBytes === null ? [] : [memoryTotalBytes - memoryUsedBytes]));
+  return free.length === 0 ? null : free.reduce((sum, bytes) => sum + bytes, 0);
 }

@@ -35,7 +35,7 @@ export function readingsOfSample(sample: ResourcesSample, host: string): Reading
     ...gpus.flatMap(({ uuid, index, name, memoryUsedBytes, memoryTotalBytes, temperatureCelsius }): Reading[] => {
       const target: AlertTarget = { kind: 'gpu', id: uuid, name: `${name} (GPU ${index})`, host };
       return [
-        { metric: 'gpu_memory_used_percent', target, value: percentOf(memoryUsedBytes, memoryTotalBytes) },
+        { metric: 'gpu_memory_used_percent', target, value: memoryUsedBytes === null || memoryTotalBytes === null ? null : percentOf(memoryUsedBytes, memoryTotalBytes) },
         { metric: 'gpu_temperature_celsius', target, value: temperatureCelsius },
       ];
     }),
