@@ -22,7 +22,7 @@ const scenarios = [
   'integration/infrastructure/job-queue',
 ];
 const longTests = ['integration/downloads/kill-each-step', 'integration/chat/resume-each-piece'];
-const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
+const redisTests = ['contract/event-bus\\.redis', 'contract/token-stream\\.redis', 'contract/request-limiter\\.redis', 'integration/infrastructure/(wait-for-redis|redis-outages)', 'e2e/two-processes'];
 
 /** `--`, as `npm test -- ...` wants it, would make names of files of all that follows. */
 const given = process.argv.slice(2).filter((argument) => argument !== '--');

@@ -17,6 +17,7 @@ import { createCatalog } from './domains/catalog/catalog.service.ts';
 import type { Catalog } from './domains/catalog/catalog.ts';
 import { createChat, type ChatModule } from './domains/chat/create-chat.ts';
 import { createDeployments, type DeploymentsRoom } from './domains/deployments/create-deployments.ts';
+import { findByNameOrId } from './domains/deployments/find-by-name-or-id.ts';
 import { createDownloads, type DownloadsRoom } from './domains/downloads/create-downloads.ts';
 import { createClamdScanner } from './domains/downloads/scanners/clamd-scanner.ts';
 import { createOllamaStore } from './domains/downloads/transfer/ollama-pull.ts';
@@ -32,6 +33,7 @@ import { createStreamingHttp } from './infrastructure/http/streaming-http.ts';
 import { PgBossQueue } from './infrastructure/jobs/pg-boss-queue.ts';
 import { InstanceRegistry } from './infrastructure/instances/instance-registry.ts';
 import { keepHouse } from './infrastructure/lifecycle/housekeeping.ts';
+import { daysAgo, standingChores } from './infrastructure/lifecycle/standing-chores.ts';
 import { describeListenFault, reachableUrl } from './infrastructure/lifecycle/own-address.ts';
 import { Runner } from './infrastructure/lifecycle/runner.ts';
 import { createMetrics, type Metrics } from './infrastructure/metrics/metrics.ts';
@@ -43,8 +45,6 @@ import { StopReason } from './shared/abort.ts';
 import type { Logger } from './shared/logger.ts';
 import { isOperatorKey } from './shared/operator-key.ts';
 import type { OutgoingHttp } from './shared/outgoing-http.ts';
-import { purgeIdempotencyRecords } from './shared/persistence/idempotency.repository.ts';
-import { purgeStateEvents } from './shared/persistence/state-event.repository.ts';
 import { rememberFor } from './shared/remember.ts';
 
 export type AppOptions = { config: Config; logger: Logger; version: string };
@@ -70,12 +70,9 @@ const stopDeadlineMs = 50_000;
 const closeMs = 2_000;
 /** Figures of the machine come every 2 s; what downloads have reserved needs the database. */
 const volumesMaxAgeMs = 10_000;
-const dayMs = 86_400_000;
 const choresEveryMs = 6 * 3_600_000;
-/** How long a request may be sent again under its idempotency key. */
-const idempotencyDays = 7;
-/** What happened to tasks, deployments and answers is kept this long. */
-const stateEventDays = 90;
+/** What limited keys took of tokens; only the present day counts. */
+const tokenUsageDays = 30;
 /** Those that are over. */
 const alertDays = 30;
 
@@ -123,13 +120,12 @@ async function start(options: StartOptions, runner: Runner, signal: AbortSignal)
   return { url, dataDir: base.folder.path, adminKeyFile: base.folder.adminKeyFile, databaseKind: base.database.kind };
 }
 
-function startHousekeeping({ config, logger }: AppOptions, { database }: Foundation, { alerts, audit }: Rooms, runner: Runner): void {
+function startHousekeeping({ config, logger }: AppOptions, { database }: Foundation, { access, alerts, audit }: Rooms, runner: Runner): void {
   const stopping = new AbortController();
-  const daysAgo = (days: number): Date => new Date(systemClock.now().getTime() - days * dayMs);
   const chores = [
-    { name: 'idempotency keys', run: () => purgeIdempotencyRecords(database.orm.em, daysAgo(idempotencyDays)) },
-    { name: 'alerts', run: () => alerts.purge(daysAgo(alertDays)) },
-    { name: 'state events', run: () => purgeStateEvents(database.orm.em, daysAgo(stateEventDays)) },
+    ...standingChores(database.orm.em, systemClock),
+    { name: 'used tokens', run: () => access.purgeUsage(daysAgo(systemClock, tokenUsageDays)) },
+    { name: 'alerts', run: () => alerts.purge(daysAgo(systemClock, alertDays)) },
     { name: 'audit log', run: () => audit.purge(config.access.audit) },
   ];
   const ended = keepHouse({ chores, everyMs: choresEveryMs, clock: systemClock, logger }, stopping.signal);
@@ -188,7 +184,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
   const { database, events, jobs, folder, inference, tokenStream } = base;
   const { huggingface, ollama } = config.sources;
   const common = { em: database.orm.em, events, clock: systemClock, logger, instances: base.instances };
-  const access = createAccess(common);
+  const access = createAccess({ ...common, findDeployment: (nameOrId: string) => findByNameOrId(deployments.deployments, nameOrId) });
   runner.defer('access', () => access.stop());
   const audit = createAudit(common);
   runner.defer('audit log', () => audit.stop());
@@ -221,7 +217,7 @@ function createRooms({ config, logger, version }: AppOptions, base: Foundation, 
     http: inference,
     config: { onStop: config.deployments.onStop },
   });
-  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference, limits: chatLimitsOf(config) });
+  const chat = createChat({ ...common, deployments: deployments.deployments, tokenStream, http: inference, budget: access.budget, limits: chatLimitsOf(config) });
   const alerts = createAlertsRoom(config, base, common, { system: system.system, deployments: deployments.deployments, downloads: downloads.downloads });
   return { access, audit, catalog, downloads, deployments, chat, system, alerts };
 }
@@ -284,16 +280,18 @@ function createFront({ config, logger, version }: AppOptions, base: Foundation, 
   const access = rooms.access.access;
   const audit = rooms.audit.log;
   const authenticate = createAuthenticate(access, audit);
+  const limiter = base.live.requestLimiter;
   const { onRevoked, close: closeKeyWatch } = createKeyWatch({ events: base.events, access, logger });
   const services = servicesOf(version, base, rooms);
-  const graphql = createGraphqlEndpoint({ services, logger, authenticate, onRevoked });
+  const graphql = createGraphqlEndpoint({ services, logger, authenticate, limiter, onRevoked });
   const rest = createRest({ graphql: graphql.graphql, chat: services.chat, audit, onRevoked, version });
   const openAi = createOpenAi({ deployments: rooms.deployments.deployments, relays: rooms.chat.relays, audit, onRevoked });
-  const sockets = createSockets({ graphql: graphql.graphql, authenticate, onRevoked, logger });
+  const sockets = createSockets({ graphql: graphql.graphql, authenticate, limiter, onRevoked, logger });
   const { host, publicUrls, allowedOrigins } = config.server;
   const server = createHttpServer({
     guard: createGuard({ host, publicUrls, allowedOrigins }),
     authenticate,
+    limiter,
     http: [
       { prefix: '/ready', handle: createReadinessHandler({ needed: { database: (signal) => base.database.ping(signal), queue: (signal) => base.jobs.ping(signal) }, useful: { events: base.live.ping } }) },
       { prefix: '/metrics', handle: createMetricsHandler(base.metrics.render) },

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { isAbort, StopReason } from '../shared/abort.ts';
 import { AppError, isAppError } from '../shared/errors.ts';
+import type { RequestLimiter } from '../shared/key-limits.ts';
 import type { Logger } from '../shared/logger.ts';
 import type { Principal } from '../shared/principal.ts';
 import { discardBody } from './http/body.ts';
@@ -31,6 +32,7 @@ export type HttpObserver = (route: string, method: string, status: number, durat
 export type ServerOptions = {
   guard: Guard;
   authenticate: Authenticate;
+  limiter: RequestLimiter;
   http: readonly HttpMount[];
   upgrades: readonly UpgradeMount[];
   logger: Logger;
@@ -135,7 +137,9 @@ class Front {
       if (!mount) throw new AppError('ROUTE_NOT_FOUND', 'There is nothing at this path.');
       route = mount.prefix;
       if (this.draining && mount.prefix !== '/ready') throw new AppError('SHUTTING_DOWN', 'The service is shutting down.');
-      await mount.handle({ req, res, url, requestId, logger, principal: await this.#principal(req), signal: callerSignal(res) });
+      const principal = await this.#principal(req);
+      if (principal) await this.#options.limiter.take(principal);
+      await mount.handle({ req, res, url, requestId, logger, principal, signal: callerSignal(res) });
     } catch (error) {
       await this.#fail(error, { req, res, requestId, logger }, mount?.sendError ?? sendError);
     }
@@ -166,7 +170,9 @@ class Front {
       if (this.draining) throw new AppError('SHUTTING_DOWN', 'The service is shutting down.');
       const mount = mountOf(this.#upgrades, url.pathname);
       if (!mount) throw new AppError('ROUTE_NOT_FOUND', 'There is no WebSocket at this path.');
-      mount.handle({ req, socket, head, url, principal: await this.#principal(req) });
+      const principal = await this.#principal(req);
+      if (principal) await this.#options.limiter.take(principal);
+      mount.handle({ req, socket, head, url, principal });
     } catch (error) {
       if (!isAppError(error)) this.#options.logger.error({ err: error }, 'upgrade failed');
       refuseConnection(socket, isAppError(error) ? error : maskedError(requestId), requestId);

@@ -19,6 +19,8 @@ export class AccessWorld {
   admin!: { secret: string; principal: Principal };
   readonly #events = new InProcessEventBus({ clock: systemClock });
   readonly #modules: AccessModule[] = [];
+  /** Ids by name. */
+  readonly deployments = new Map<string, string>();
   readonly access: Access;
 
   private constructor(database: TestDatabase) {
@@ -46,7 +48,7 @@ export class AccessWorld {
       },
     });
     const clock = { now: () => this.now, monotonicMs: () => this.monotonicMs, sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms, signal) };
-    const module = createAccess({ em: counted, events, clock, logger: silentLogger });
+    const module = createAccess({ em: counted, findDeployment: async (name) => this.deployments.get(name) ?? null, events, clock, logger: silentLogger });
     this.#modules.push(module);
     return module;
   }

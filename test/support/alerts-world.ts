@@ -157,8 +157,8 @@ export class AlertsWorld {
   async #live(): Promise<TestLive> {
     if (process.env['TEST_REDIS_URL'] !== undefined) return await openTestLive({ clock: systemClock, installationId: this.#installationId });
     this.#shared ??= openTestLive({ clock: systemClock });
-    const { events, tokenStream } = await this.#shared;
-    return { events, tokenStream, close: () => Promise.resolve() };
+    const { events, tokenStream, requestLimiter } = await this.#shared;
+    return { events, tokenStream, requestLimiter, close: () => Promise.resolve() };
   }
 
   forget(process: AlertsProcess): void {

@@ -4,9 +4,11 @@ import { createGuard } from '../../src/adapters/http/guard.ts';
 import { createKeyWatch } from '../../src/adapters/http/key-watch.ts';
 import { createOpenAi } from '../../src/adapters/openai/create-openai.ts';
 import { createRest } from '../../src/adapters/rest/create-rest.ts';
+import { createRequestLimiter } from '../../src/infrastructure/limits/request-limiter.ts';
 import { createHttpServer } from '../../src/adapters/server.ts';
 import { createSockets } from '../../src/adapters/websocket/create-sockets.ts';
 import type { ChatDeps } from '../../src/domains/chat/create-chat.ts';
+import type { DeploymentFilter } from '../../src/domains/deployments/types.ts';
 import type { Principal, Role } from '../../src/shared/principal.ts';
 import { createChatWorld, principalOf, type ChatWorld } from './chat-world.ts';
 import { createWorld } from './domain-doubles/doubles.ts';
@@ -21,7 +23,7 @@ export type ChatFront = {
   world: ChatWorld;
   graphql: Graphql;
   /** A new key of this owner. */
-  keyOf(owner: string, role?: Role): string;
+  keyOf(owner: string, role?: Role, narrowed?: Partial<Principal>): string;
   principal(key: string): Principal;
   ask(key: string, route: `${string} /${string}`, body?: unknown, headers?: Record<string, string>): Promise<Answered>;
   close(): Promise<void>;
@@ -38,17 +40,18 @@ export async function startChatFront(change: Partial<ChatDeps> = {}): Promise<Ch
   const watch = createKeyWatch({ events: world.events, access, logger });
   const authenticate = (credential: string) => access.authenticate(credential);
   const { onRevoked } = watch;
-  const endpoint = createGraphqlEndpoint({ services, logger, authenticate, onRevoked });
+  const limiter = createRequestLimiter();
+  const endpoint = createGraphqlEndpoint({ services, logger, authenticate, limiter, onRevoked });
   const { graphql } = endpoint;
   const rest = createRest({ graphql, chat: world.chat, audit: noAudit, onRevoked, version: '0.0.0' });
-  const sockets = createSockets({ graphql, authenticate, onRevoked, logger });
+  const sockets = createSockets({ graphql, authenticate, limiter, onRevoked, logger });
   const deployments = {
-    list: async () => ({ items: world.deployments(), nextCursor: null, total: null, cursors: [] }),
+    list: async ({ ids }: DeploymentFilter) => ({ items: world.deployments().filter(({ id }) => ids?.includes(id) ?? true), nextCursor: null, total: null, cursors: [] }),
     findByName: async (name: string) => world.deployments().find((view) => view.name === name) ?? null,
   };
   const openAi = createOpenAi({ deployments, relays: world.module.relays, audit: noAudit, onRevoked });
   const guard = createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: [] });
-  const server = createHttpServer({ guard, authenticate, http: [...endpoint.http, ...rest.http, ...openAi.http], upgrades: [...endpoint.upgrades, ...sockets.upgrades], logger, observe: () => {} });
+  const server = createHttpServer({ guard, authenticate, limiter, http: [...endpoint.http, ...rest.http, ...openAi.http], upgrades: [...endpoint.upgrades, ...sockets.upgrades], logger, observe: () => {} });
   const { port } = await server.listen('127.0.0.1', 0);
   const url = `http://127.0.0.1:${port}`;
   return {
@@ -56,8 +59,8 @@ export async function startChatFront(change: Partial<ChatDeps> = {}): Promise<Ch
     wsUrl: `ws://127.0.0.1:${port}`,
     world,
     graphql,
-    keyOf(owner, role = 'USER') {
-      const principal = principalOf(owner, role);
+    keyOf(owner, role = 'USER', narrowed = {}) {
+      const principal = { ...principalOf(owner, role), ...narrowed };
       principals.set(`key-${principal.keyId}`, principal);
       return `key-${principal.keyId}`;
     },

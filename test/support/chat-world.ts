@@ -7,6 +7,8 @@ import { AppError } from '../../src/shared/errors.ts';
 import type { EventBus } from '../../src/shared/event-bus.ts';
 import { newId } from '../../src/shared/ids.ts';
 import type { Instances } from '../../src/shared/instances.ts';
+import { createTokenBudget } from '../../src/domains/access/token-budget.ts';
+import { TokenUsageRepository } from '../../src/domains/access/token-usage.repository.ts';
 import type { Principal } from '../../src/shared/principal.ts';
 import type { TokenStream } from '../../src/shared/token-stream.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -55,7 +57,7 @@ export async function createChatWorld(change: Partial<ChatDeps> = {}): Promise<C
     const live = await openTestLive({ installationId });
     lives.push(live);
     const { events, tokenStream } = live;
-    const deps: ChatDeps = { em: database.orm.em, deployments: deploymentsOf(deployments), tokenStream, events, clock: systemClock, logger: silentLogger, instances: society.join(), http: http.request };
+    const deps: ChatDeps = { em: database.orm.em, deployments: deploymentsOf(deployments), tokenStream, events, clock: systemClock, logger: silentLogger, instances: society.join(), http: http.request, budget: createTokenBudget({ repository: new TokenUsageRepository(database.orm.em), clock: systemClock, logger: silentLogger }) };
     const module = createChat({ ...deps, ...own });
     modules.push(module);
     return { chat: module.chat, module, tokenStream, events, instances: own.instances ?? deps.instances };

@@ -2,10 +2,12 @@ import OpenAI from 'openai';
 import { createGuard } from '../../src/adapters/http/guard.ts';
 import { createKeyWatch } from '../../src/adapters/http/key-watch.ts';
 import { createOpenAi } from '../../src/adapters/openai/create-openai.ts';
+import { createRequestLimiter } from '../../src/infrastructure/limits/request-limiter.ts';
 import { createHttpServer } from '../../src/adapters/server.ts';
 import type { Access } from '../../src/domains/access/types.ts';
 import type { ChatDeps } from '../../src/domains/chat/create-chat.ts';
 import type { AuditLog } from '../../src/shared/audit-log.ts';
+import type { DeploymentFilter } from '../../src/domains/deployments/types.ts';
 import type { Principal, Role } from '../../src/shared/principal.ts';
 import { createChatWorld, principalOf, type ChatWorld } from './chat-world.ts';
 import { noAudit } from './no-audit.ts';
@@ -35,13 +37,14 @@ export async function startGatewayBench(change: Partial<ChatDeps> = {}, { audit 
   };
   const watch = createKeyWatch({ events: world.events, access, logger: silentLogger });
   const deployments = {
-    list: async () => ({ items: world.deployments(), nextCursor: null, total: null, cursors: [] }),
+    list: async ({ ids }: DeploymentFilter) => ({ items: world.deployments().filter(({ id }) => ids?.includes(id) ?? true), nextCursor: null, total: null, cursors: [] }),
     findByName: async (name: string) => world.deployments().find((view) => view.name === name) ?? null,
   };
   const openAi = createOpenAi({ deployments, relays: world.module.relays, audit, onRevoked: watch.onRevoked, ...options });
   const server = createHttpServer({
     guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: ['https://console.example'] }),
     authenticate: access.authenticate,
+    limiter: createRequestLimiter(),
     http: openAi.http,
     upgrades: [],
     logger: silentLogger,

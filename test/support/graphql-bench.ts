@@ -35,10 +35,11 @@ export async function startGraphqlBench(socketLimits: Partial<GraphqlSocketLimit
   const { access } = world.services;
   const watch = createKeyWatch({ events, access, logger });
   const authenticate = createAuthenticate(access, world.services.auditLog);
-  const endpoint = createGraphqlEndpoint({ services: world.services, logger, authenticate, onRevoked: watch.onRevoked, socketLimits });
+  const endpoint = createGraphqlEndpoint({ services: world.services, logger, authenticate, limiter: live.requestLimiter, onRevoked: watch.onRevoked, socketLimits });
   const server = createHttpServer({
     guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: [] }),
     authenticate,
+    limiter: live.requestLimiter,
     http: endpoint.http,
     upgrades: endpoint.upgrades,
     logger,

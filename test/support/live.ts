@@ -5,7 +5,7 @@ import { systemClock } from '../../src/infrastructure/system-clock.ts';
 import type { Clock } from '../../src/shared/clock.ts';
 import { silentLogger } from './silent-logger.ts';
 
-export type TestLive = Pick<Live, 'events' | 'tokenStream'> & { close(): Promise<void> };
+export type TestLive = Pick<Live, 'events' | 'tokenStream' | 'requestLimiter'> & { close(): Promise<void> };
 
 /**
  * Events and token streams of one service process, as the service itself makes them: over the Redis of
@@ -15,5 +15,5 @@ export async function openTestLive({ clock = systemClock, installationId = rando
   const url = process.env['TEST_REDIS_URL'];
   const config = url === undefined ? ({ kind: 'none' } as const) : ({ kind: 'redis', url: new Secret(url) } as const);
   const live = await openLive({ config, clock, logger: silentLogger, instanceId: randomUUID(), installationId }, AbortSignal.timeout(10_000));
-  return { events: live.events, tokenStream: live.tokenStream, close: () => live.close(AbortSignal.timeout(2_000)) };
+  return { events: live.events, tokenStream: live.tokenStream, requestLimiter: live.requestLimiter, close: () => live.close(AbortSignal.timeout(2_000)) };
 }

@@ -39,10 +39,11 @@ export async function startRestBench({ versions, world = createWorld(), stalledM
   const stalled = stalledMsMax === undefined ? {} : { stalledMsMax };
   const graphql = createGraphql({ services: world.services, logger });
   const rest = createRest({ graphql, chat: world.services.chat, audit: world.services.auditLog, onRevoked: watch.onRevoked, version: '0.0.0', ...(versions && { versions }), ...stalled });
-  const sockets = createSockets({ graphql, authenticate, onRevoked: watch.onRevoked, logger, ...stalled });
+  const sockets = createSockets({ graphql, authenticate, limiter: live.requestLimiter, onRevoked: watch.onRevoked, logger, ...stalled });
   const server = createHttpServer({
     guard: createGuard({ host: '127.0.0.1', publicUrls: [], allowedOrigins: ['https://console.example'] }),
     authenticate,
+    limiter: live.requestLimiter,
     http: rest.http,
     upgrades: sockets.upgrades,
     logger,

@@ -1,3 +1,4 @@
+import type { RequestLimiter } from '../../shared/key-limits.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
 import type { Authenticate } from '../http/origin.ts';
@@ -6,7 +7,7 @@ import type { GraphqlServices } from './context.ts';
 import { createGraphql, type Graphql } from './create-graphql.ts';
 import { createGraphiqlPage } from './graphiql.ts';
 import { graphiqlTabs } from './graphiql-tabs.ts';
-import { createGraphqlHandler } from './http.ts';
+import { createGraphqlHandler, sendFrontError } from './http.ts';
 import type { GraphqlLimits } from './limits.ts';
 import { createGraphqlSockets, type GraphqlSocketLimits } from './websocket.ts';
 
@@ -14,6 +15,7 @@ export type GraphqlEndpointOptions = {
   services: GraphqlServices;
   logger: Logger;
   authenticate: Authenticate;
+  limiter: RequestLimiter;
   onRevoked: OnRevoked;
   limits?: Partial<GraphqlLimits>;
   socketLimits?: Partial<GraphqlSocketLimits>;
@@ -29,12 +31,12 @@ export type GraphqlEndpoint = {
 };
 
 /** `/graphql` on every transport: HTTP, server-sent events, WebSocket and the page for browsers. */
-export function createGraphqlEndpoint({ services, logger, authenticate, onRevoked, limits, socketLimits }: GraphqlEndpointOptions): GraphqlEndpoint {
+export function createGraphqlEndpoint({ services, logger, authenticate, limiter, onRevoked, limits, socketLimits }: GraphqlEndpointOptions): GraphqlEndpoint {
   const graphql = createGraphql({ services, logger, ...(limits ? { limits } : {}) });
-  const sockets = createGraphqlSockets({ graphql, authenticate, onRevoked, logger, ...(socketLimits ? { limits: socketLimits } : {}) });
+  const sockets = createGraphqlSockets({ graphql, authenticate, limiter, onRevoked, logger, ...(socketLimits ? { limits: socketLimits } : {}) });
   return {
     graphql,
-    http: [{ prefix: '/graphql', handle: createGraphqlHandler({ graphql, page: createGraphiqlPage(graphiqlTabs), onRevoked }) }],
+    http: [{ prefix: '/graphql', handle: createGraphqlHandler({ graphql, page: createGraphiqlPage(graphiqlTabs), onRevoked }), sendError: sendFrontError }],
     upgrades: [{ prefix: '/graphql', handle: sockets.handle }],
     close: () => sockets.close(),
   };

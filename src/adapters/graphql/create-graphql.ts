@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
 import { validate, type DocumentNode, type ExecutionResult, type GraphQLSchema } from 'graphql';
 import { createYoga, type YogaServerInstance } from 'graphql-yoga';
+import { narrowDeployments } from '../../domains/deployments/narrow-deployments.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Principal } from '../../shared/principal.ts';
 import type { GraphqlContext, GraphqlServices } from './context.ts';
@@ -53,7 +54,7 @@ function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchem
     // Errors are mapped and logged once, by useWireErrors.
     maskedErrors: false,
     logging: false,
-    context: ({ principal, requestId, peer = null, signal }) => ({ principal, origin: { requestId, peer }, signal, services }),
+    context: ({ principal, requestId, peer = null, signal }) => ({ principal, origin: { requestId, peer }, signal, services: servicesFor(principal, services) }),
     plugins: [
       useDocumentLimits(applied),
       useCostLimit(applied.complexityMax),
@@ -65,6 +66,11 @@ function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchem
       useWireErrors((serverContext) => ({ ...scopeOf(serverContext as ServerContext), isHttp: true })),
     ],
   });
+}
+
+/** A key for certain deployments meets no others, whichever way it comes. */
+function servicesFor(principal: Principal | null, services: GraphqlServices): GraphqlServices {
+  return principal?.allowedDeployments ? { ...services, deployments: narrowDeployments(services.deployments, principal) } : services;
 }
 
 /** The schema with everything around it that every transport shares. */

@@ -1,8 +1,9 @@
+import type { ServerResponse } from 'node:http';
 import { AppError } from '../../shared/errors.ts';
 import { acceptedTypes } from '../http/accept.ts';
 import { discardBody } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
-import { httpStatusOf, retryAfterSecondsOf, sendJson } from '../http/error-response.ts';
+import { httpStatusOf, retryAfterSecondsOf, sendError, sendJson } from '../http/error-response.ts';
 import type { Exchange, ExchangeHandler } from '../http/exchange.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
 import { peerOf } from '../http/origin.ts';
@@ -23,6 +24,17 @@ async function sendGraphqlError({ req, res, requestId, logger }: Exchange, error
     ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
     ...(error.code === 'UNAUTHENTICATED' ? { 'www-authenticate': 'Bearer' } : {}),
   });
+}
+
+/** What the front refuses for the key's sake is told as GraphQL tells it; all else as on any path. */
+export function sendFrontError(res: ServerResponse, error: AppError): void {
+  const requestId = res.getHeader('x-request-id');
+  if (error.code !== 'RATE_LIMITED' || res.headersSent) return sendError(res, error);
+  const retryAfterSeconds = retryAfterSecondsOf(error);
+  const { code, message, details } = error;
+  const extensions = { code, requestId, ...(details && { details }), retryAfterSeconds };
+  sendJson(res, httpStatusOf[code], { errors: [{ message, extensions }] }, { 'retry-after': String(retryAfterSeconds) });
+  return undefined;
 }
 
 /** Yoga parses what stands in a URL by itself, and takes text that is no JSON for a fault of ours. */

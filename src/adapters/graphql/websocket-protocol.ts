@@ -56,6 +56,7 @@ class Protocol {
     const caller: Caller = { principal: extra.principal, requestId: randomUUID(), peer: extra.origin.peer, signal };
     try {
       this.#checkCount(context);
+      if (extra.principal) await this.#options.limiter.take(extra.principal);
       const prepared = await prepareOperation(this.#options.graphql, payload, caller);
       if (!('args' in prepared)) return this.#wire(prepared, caller);
       const send: Send = (result) => extra.channel.send(`{"id":${JSON.stringify(id)},"type":"next","payload":${toJson(result)}}`);

@@ -1,6 +1,7 @@
 import { handleProtocols } from 'graphql-ws';
 import type { WebSocket } from 'ws';
 import { AppError, validationFailed } from '../../shared/errors.ts';
+import type { RequestLimiter } from '../../shared/key-limits.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import type { OnRevoked } from '../http/key-watch.ts';
@@ -27,6 +28,7 @@ export const defaultSocketLimits: GraphqlSocketLimits = { socketsMax: 12_000, op
 export type GraphqlSocketOptions = {
   graphql: Graphql;
   authenticate: Authenticate;
+  limiter: RequestLimiter;
   onRevoked: OnRevoked;
   logger: Logger;
   limits?: Partial<GraphqlSocketLimits>;

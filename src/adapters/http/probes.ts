@@ -1,4 +1,5 @@
 import { AppError, validationFailed } from '../../shared/errors.ts';
+import { hasScope } from '../../shared/principal.ts';
 import { hasCredentialInUrl } from './credential.ts';
 import type { Exchange, ExchangeHandler } from './exchange.ts';
 import { sendJson } from './error-response.ts';
@@ -47,6 +48,7 @@ export function createReadinessHandler({ needed, useful = {} }: ReadinessChecks)
 export function createMetricsHandler(render: () => Promise<{ contentType: string; text: string }>): ExchangeHandler {
   return async ({ req, res, url, principal }) => {
     if (!principal) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
+    if (!hasScope(principal, 'system:read')) throw new AppError('FORBIDDEN', 'This needs a key with the scope system:read.');
     onlyGet({ req, url });
     const { contentType, text } = await render();
     res.writeHead(200, { 'content-type': contentType, 'cache-control': 'no-store' }).end(text);

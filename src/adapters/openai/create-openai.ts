@@ -2,7 +2,7 @@ import type { RelayRequest, Relays } from '../../domains/chat/relay/types.ts';
 import type { Deployments } from '../../domains/deployments/types.ts';
 import type { AuditLog } from '../../shared/audit-log.ts';
 import { AppError, validationFailed } from '../../shared/errors.ts';
-import { hasRole, type Principal, type Role } from '../../shared/principal.ts';
+import { hasRole, hasScope, type Principal, type Role } from '../../shared/principal.ts';
 import { readJsonObject } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
 import { sendJson } from '../http/error-response.ts';
@@ -67,15 +67,16 @@ function createHandler(options: OpenAiOptions, budget: BodyBudget): ExchangeHand
     if (hasCredentialInUrl(url)) throw validationFailed([{ field: 'query', message: 'a key is never taken from a URL' }]);
     const path = url.pathname.replace(/\/$/, '');
     const requireRole = (role: Role): void => {
-      if (hasRole(principal, role)) return;
+      const missing = hasRole(principal, role) ? missingScope(principal, role) : `the role ${role}`;
+      if (missing === null) return;
       recordDenied(options.audit, principal, { kind: 'route', id: `${req.method ?? ''} ${path}` }, originOf(req));
-      throw new AppError('FORBIDDEN', `This needs a key with the role ${role}.`);
+      throw new AppError('FORBIDDEN', `This needs a key with ${missing}.`);
     };
     if (path === '/v1/models' || path.startsWith('/v1/models/')) {
       assertMethod(req.method, 'GET');
       requireRole('VIEWER');
       const name = decodeName(path.slice('/v1/models/'.length));
-      sendJson(res, 200, name === '' ? await listModels(options.deployments) : await getModel(options.deployments, name));
+      sendJson(res, 200, name === '' ? await listModels(options.deployments, principal) : await getModel(options.deployments, name, principal));
       return;
     }
     const ask = Object.hasOwn(asks, path) ? asks[path] : undefined;
@@ -108,6 +109,12 @@ async function answer({ request, ignored, isBase64 }: Asked, { exchange, princip
 function requireKey({ principal }: Exchange): Principal {
   if (principal === null) throw new AppError('UNAUTHENTICATED', 'Send a good key as Authorization: Bearer <key>.');
   return principal;
+}
+
+/** The models are for whoever may ask them, and for whoever may look at deployments. */
+function missingScope(principal: Principal, role: Role): string | null {
+  if (hasScope(principal, 'chat') || (role === 'VIEWER' && hasScope(principal, 'deployments:read'))) return null;
+  return 'the scope chat';
 }
 
 function assertMethod(method: string | undefined, allowed: 'GET' | 'POST'): void {

@@ -2,7 +2,7 @@ import type { Chat } from '../../domains/chat/types.ts';
 import type { AuditLog } from '../../shared/audit-log.ts';
 import { AppError, isAppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
 import { isId } from '../../shared/ids.ts';
-import { hasRole, type Principal } from '../../shared/principal.ts';
+import { hasRole, hasScope, type Principal } from '../../shared/principal.ts';
 import type { Executor } from '../graphql/executor.ts';
 import { discardBody, readJsonObject } from '../http/body.ts';
 import { hasCredentialInUrl } from '../http/credential.ts';
@@ -69,6 +69,7 @@ async function call(match: Match<RestRoute>, exchange: Exchange, options: RestHa
       exportSession: (sessionId, format) =>
         recorded(options.audit, { action: 'chat.export', actor: principal, target: { kind: 'chat_session', id: isId(sessionId) ? sessionId.toLowerCase() : null }, origin }, async () => {
           if (!hasRole(principal, 'USER')) throw new AppError('FORBIDDEN', 'This needs a key with the role USER.');
+          if (!hasScope(principal, 'chat')) throw new AppError('FORBIDDEN', 'This needs a key with the scope chat.');
           return await options.chat.export(sessionId, format, principal, signal);
         }),
       openStream: (headers) => {

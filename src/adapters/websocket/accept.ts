@@ -3,6 +3,7 @@ import type { RawData, WebSocket } from 'ws';
 import { StopReason } from '../../shared/abort.ts';
 import type { RequestOrigin } from '../../shared/audit-log.ts';
 import { AppError, isAppError, validationFailed } from '../../shared/errors.ts';
+import type { RequestLimiter } from '../../shared/key-limits.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Principal } from '../../shared/principal.ts';
 import { parseJsonObject } from '../http/body.ts';
@@ -49,6 +50,7 @@ export type SocketAcceptor = { handle: UpgradeHandler; close(): void };
 export type AcceptOptions = {
   routes: readonly SocketRoute[];
   authenticate: Authenticate;
+  limiter: RequestLimiter;
   onRevoked: OnRevoked;
   logger: Logger;
   /** A client that takes nothing for so long is cut. */
@@ -71,6 +73,8 @@ class Session {
   readonly #connection: Connection;
   readonly #context: SessionContext;
   #handler: ((message: Record<string, unknown>) => Promise<void>) | null = null;
+  /** Set when it is open. */
+  #principal: Principal | null = null;
   #isOpen = false;
   /** Settles when the first message has been judged; later ones wait for it. */
   #authenticated: Promise<void> | null = null;
@@ -99,6 +103,7 @@ class Session {
 
   #open(principal: Principal): void {
     this.#isOpen = true;
+    this.#principal = principal;
     const connection = this.#connection;
     const { options, route, url } = this.#context;
     options.onRevoked(principal, connection.signal, () => connection.close(closeCodes.forbidden, 'the key is not good any more'));
@@ -130,6 +135,7 @@ class Session {
       const message = parseJsonObject(data);
       requestId = message['request_id'];
       if (await this.#isForAuthentication(message)) return;
+      if (this.#principal) await this.#context.options.limiter.take(this.#principal);
       if (!this.#handler) throw validationFailed([{ field: 'type', message: 'this socket takes no messages' }]);
       await this.#handler(message);
     } catch (error) {

@@ -1,3 +1,4 @@
+import type { RequestLimiter } from '../../shared/key-limits.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Graphql } from '../graphql/create-graphql.ts';
 import { createExecutor } from '../graphql/executor.ts';
@@ -12,6 +13,7 @@ export type SocketsOptions = {
   /** Runs the operation documents. */
   graphql: Pick<Graphql, 'execute' | 'subscribe'>;
   authenticate: Authenticate;
+  limiter: RequestLimiter;
   onRevoked: OnRevoked;
   logger: Logger;
   /** A client that takes nothing for so long is cut. */

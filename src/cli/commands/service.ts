@@ -11,12 +11,13 @@ import {
   type AlertFieldsFragment,
   type AlertSeverity,
   type ApiKeyFieldsFragment,
+  type ApiKeyLimitsInput,
   type Role,
 } from '../../../schema/generated/graphql.ts';
 import { toRestJson } from '../../shared/json-view.ts';
 import type { Handler } from '../context.ts';
 import { wrongUsage } from '../failure.ts';
-import { enumFlag, listFlag, textFlag } from '../flags.ts';
+import { enumFlag, listFlag, numberFlag, textFlag, type Flags } from '../flags.ts';
 import { bytes, columns, duration, text, time, word } from '../format.ts';
 import { listDeployments } from '../lookup.ts';
 import type { Output } from '../output.ts';
@@ -28,11 +29,36 @@ const roles = ['ADMIN', 'OPERATOR', 'USER', 'VIEWER'] as const satisfies readonl
 export const keys: Handler = async ({ output, signal, connect }) => {
   const { apiKeys } = await (await connect()).execute(ListApiKeysDocument, {}, signal);
   output.data({ items: apiKeys.map((key) => toRestJson(key)) });
-  columns(output, ['KEY', 'NAME', 'OWNER', 'ROLE', 'BEGINS', 'LAST USED', 'STATE'], apiKeys.map((key) => [
-    key.keyId, key.name, key.owner, word(key.role), key.prefix, time(key.lastUsedAt), key.revokedAt ? 'revoked' : key.expiresAt ? `until ${time(key.expiresAt)}` : 'good',
+  columns(output, ['KEY', 'NAME', 'OWNER', 'ROLE', 'ONLY FOR', 'BEGINS', 'LAST USED', 'STATE'], apiKeys.map((key) => [
+    key.keyId, key.name, key.owner, word(key.role), narrowing(key), key.prefix, time(key.lastUsedAt), key.revokedAt ? 'revoked' : key.expiresAt ? `until ${time(key.expiresAt)}` : 'good',
   ]));
   return undefined;
 };
+
+/** What a key is narrowed to, in a few words. */
+function narrowing({ scopes, limits: { requestsPerMinute, tokensPerDay }, allowedDeployments }: ApiKeyFieldsFragment): string {
+  const parts = [
+    scopes.join(' '),
+    typeof requestsPerMinute !== 'number' ? '' : `${requestsPerMinute} requests/min`,
+    typeof tokensPerDay !== 'number' ? '' : `${tokensPerDay} tokens/day`,
+    allowedDeployments ? `${allowedDeployments.length} deployment${allowedDeployments.length === 1 ? '' : 's'}` : '',
+  ];
+  return text(parts.filter((part) => part !== '').join(', '));
+}
+
+/** What the flags narrow a key to; nothing for what they do not name. */
+function narrowFlags(flags: Flags): { scopes?: string[]; limits?: ApiKeyLimitsInput; allowedDeployments?: string[] } {
+  const scopes = listFlag(flags, 'scope');
+  const allowedDeployments = listFlag(flags, 'deployment');
+  const requestsPerMinute = numberFlag(flags, 'requestsPerMinute');
+  const tokensPerDay = numberFlag(flags, 'tokensPerDay');
+  const isLimited = requestsPerMinute !== undefined || tokensPerDay !== undefined;
+  return {
+    ...(scopes && { scopes }),
+    ...(isLimited && { limits: { requestsPerMinute: requestsPerMinute ?? null, tokensPerDay: tokensPerDay ?? null } }),
+    ...(allowedDeployments && { allowedDeployments }),
+  };
+}
 
 function showSecret(output: Output, key: ApiKeyFieldsFragment, secret: string): void {
   output.note(`${key.name} (${word(key.role)}, ${key.keyId}); the key is shown this once:`);
@@ -48,8 +74,8 @@ export const createKey: Handler = async ({ output, signal, flags, connect }, [na
     name,
     owner: textFlag(flags, 'owner') ?? name,
     role: enumFlag(flags, 'role', roles) ?? ('USER' as const),
-    scopes: listFlag(flags, 'scope') ?? null,
     expiresAt: expiresAt?.toISOString() ?? null,
+    ...narrowFlags(flags),
   };
   const client = await connect();
   const { key, secret } = accept((await client.execute(CreateApiKeyDocument, { input }, signal)).createApiKey);
@@ -65,9 +91,9 @@ export const revokeKey: Handler = async ({ output, signal, connect }, [keyId = '
   return undefined;
 };
 
-export const rotateKey: Handler = async ({ output, signal, connect }, [keyId = '']) => {
+export const rotateKey: Handler = async ({ output, signal, flags, connect }, [keyId = '']) => {
   const client = await connect();
-  const { key, secret } = accept((await client.execute(RotateApiKeyDocument, { input: { keyId } }, signal)).rotateApiKey);
+  const { key, secret } = accept((await client.execute(RotateApiKeyDocument, { input: { keyId, ...narrowFlags(flags) } }, signal)).rotateApiKey);
   showSecret(output, key, secret);
   return undefined;
 };

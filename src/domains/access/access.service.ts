@@ -1,20 +1,26 @@
-import { AppError } from '../../shared/errors.ts';
+import { AppError, validationFailed } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import { isId, newId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { hasRole, type Principal } from '../../shared/principal.ts';
-import { parseCreateKey } from './access.input.ts';
+import { parseCreateKey, parseNarrowing, type ParsedNarrowing } from './access.input.ts';
 import type { AdminKeys } from './admin-keys.ts';
-import { isUsable, type ApiKeyRepository, type NewKey } from './api-key.repository.ts';
+import type { ApiKey } from './api-key.entity.ts';
+import { isUsable, notNarrowed, type ApiKeyRepository, type Narrowing } from './api-key.repository.ts';
 import type { Authenticator } from './authenticator.ts';
+import { assertHolds, type Rights } from './holds.ts';
 import { insertWithNewSecret, makeSecret } from './new-key.ts';
-import type { Access, ApiKeyView, CreateApiKey, CreatedApiKey } from './types.ts';
+import type { Access, ApiKeyView, CreateApiKey, CreatedApiKey, NarrowKey } from './types.ts';
+
+/** The id of the deployment that is named, or whose id it is; null when there is none. */
+export type FindDeployment = (nameOrId: string) => Promise<string | null>;
 
 export type AccessServiceDeps = {
   repository: ApiKeyRepository;
   authenticator: Authenticator;
   adminKeys: AdminKeys;
+  findDeployment: FindDeployment;
   events: EventBus;
   clock: Clock;
   logger: Logger;
@@ -39,7 +45,8 @@ export class AccessService implements Access {
     const { repository, clock } = this.#deps;
     const now = clock.now();
     const parsed = parseCreateKey(input, now);
-    const wanted = { ...parsed, scopes: parsed.scopes ?? [], expiresAt: parsed.expiresAt ?? null };
+    const { name, owner, role, expiresAt = null, ...given } = parsed;
+    const wanted = { name, owner, role, expiresAt, ...notNarrowed, ...(await this.#toNarrowing(given)) };
     await this.#assertHolds(wanted, principal);
     const { secret, key } = await insertWithNewSecret(repository, { ...wanted, id: newId(), createdAt: now });
     this.#log('an API key was made', key.id, principal);
@@ -55,10 +62,14 @@ export class AccessService implements Access {
     return toView(result.row);
   }
 
-  async rotateKey(id: string, principal: Principal): Promise<CreatedApiKey> {
-    await this.#assertManages(id, principal);
+  async rotateKey(id: string, principal: Principal, given: NarrowKey = {}): Promise<CreatedApiKey> {
+    const before = await this.#assertManages(id, principal);
+    const change = await this.#toNarrowing(parseNarrowing(given));
+    // Whoever gets the new secret holds what the key gives, before and after the change.
+    await this.#assertHolds(before, principal);
+    await this.#assertHolds({ ...rightsOf(before), ...change }, principal);
     const { secret, prefix, hash } = makeSecret();
-    const result = await this.#deps.repository.replaceSecret(id, { prefix, hash });
+    const result = await this.#deps.repository.replaceSecret(id, { prefix, hash }, change);
     if ('refused' in result) throw result.refused === 'revoked' ? alreadyRevoked() : notFound();
     this.#changed(id);
     this.#log('an API key got a new secret', id, principal);
@@ -74,26 +85,35 @@ export class AccessService implements Access {
     return await this.#deps.adminKeys.ensure(secret);
   }
 
-  /** Nobody hands out more than they hold: not a higher role, other scopes, a longer life or another's name. */
-  async #assertHolds(wanted: Pick<NewKey, 'owner' | 'role' | 'scopes' | 'expiresAt'>, principal: Principal): Promise<void> {
+  async #assertHolds(wanted: Rights, principal: Principal): Promise<void> {
     const own = isId(principal.keyId) ? await this.#deps.repository.find(principal.keyId) : null;
     if (!own || !isUsable(own, this.#deps.clock.now())) throw new AppError('UNAUTHENTICATED', 'This API key does not work any more.');
-    const holder = { ...principal, role: own.role };
-    if (!hasRole(holder, 'USER')) throw new AppError('FORBIDDEN', 'A VIEWER key cannot make keys.');
-    if (!hasRole(holder, wanted.role)) throw new AppError('FORBIDDEN', `A key of role ${own.role} cannot grant ${wanted.role}.`);
-    if (own.role !== 'ADMIN' && wanted.owner !== own.owner) throw new AppError('FORBIDDEN', 'Only an ADMIN makes keys for others.');
-    const scopesHeld = own.scopes.length === 0 || (wanted.scopes.length > 0 && wanted.scopes.every((scope) => own.scopes.includes(scope)));
-    if (!scopesHeld) throw new AppError('FORBIDDEN', 'A key cannot grant scopes that it does not have.');
-    if (own.expiresAt && (!wanted.expiresAt || wanted.expiresAt > own.expiresAt)) throw new AppError('FORBIDDEN', 'A key cannot grant a longer life than its own.');
+    assertHolds(own, wanted);
+  }
+
+  /** Only what is given. Throws VALIDATION_FAILED for a deployment that there is not. */
+  async #toNarrowing({ scopes, limits, allowedDeployments }: ParsedNarrowing): Promise<Partial<Narrowing>> {
+    return {
+      ...(scopes && { scopes }),
+      ...(limits && { requestsPerMinute: limits.requestsPerMinute ?? null, tokensPerDay: limits.tokensPerDay ?? null }),
+      ...(allowedDeployments && { allowedDeployments: await Promise.all(allowedDeployments.map((name) => this.#deploymentId(name))) }),
+    };
+  }
+
+  async #deploymentId(nameOrId: string): Promise<string> {
+    const id = await this.#deps.findDeployment(nameOrId);
+    if (id === null) throw validationFailed([{ field: 'allowed_deployments', message: `there is no deployment ${JSON.stringify(nameOrId)}` }]);
+    return id;
   }
 
   /** Others' keys are as good as missing, unless an ADMIN asks. */
-  async #assertManages(id: string, principal: Principal): Promise<void> {
+  async #assertManages(id: string, principal: Principal): Promise<ApiKey> {
     const row = isId(id) ? await this.#deps.repository.find(id) : null;
     if (!row) throw notFound();
-    if (principal.role === 'ADMIN') return;
+    if (principal.role === 'ADMIN') return row;
     const isOwn = row.owner === principal.owner && hasRole(principal, row.role) && hasRole(principal, 'USER');
     if (!isOwn) throw notFound();
+    return row;
   }
 
   #changed(keyId: string): void {
@@ -107,9 +127,13 @@ export class AccessService implements Access {
   }
 }
 
-function toView(row: ApiKeyView): ApiKeyView {
-  const { id, name, owner, role, prefix, scopes, expiresAt, revokedAt, lastUsedAt, createdAt } = row;
-  return { id, name, owner, role, prefix, scopes, expiresAt, revokedAt, lastUsedAt, createdAt };
+function rightsOf({ owner, role, expiresAt, scopes, requestsPerMinute, tokensPerDay, allowedDeployments }: ApiKey): Rights {
+  return { owner, role, expiresAt, scopes, requestsPerMinute, tokensPerDay, allowedDeployments };
+}
+
+function toView(row: Omit<ApiKeyView, 'limits'> & Narrowing): ApiKeyView {
+  const { id, name, owner, role, prefix, scopes, requestsPerMinute, tokensPerDay, allowedDeployments, expiresAt, revokedAt, lastUsedAt, createdAt } = row;
+  return { id, name, owner, role, prefix, scopes, limits: { requestsPerMinute, tokensPerDay }, allowedDeployments, expiresAt, revokedAt, lastUsedAt, createdAt };
 }
 
 function notFound(): AppError {

@@ -4,7 +4,7 @@ import { newId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { ApiKey } from './api-key.entity.ts';
-import { isUsable, type ApiKeyRepository } from './api-key.repository.ts';
+import { isUsable, notNarrowed, type ApiKeyRepository } from './api-key.repository.ts';
 import { hashKey, operatorPrefix, operatorPrefixStart, parseKey, sameHash } from './key-format.ts';
 import { isOperatorKey } from '../../shared/operator-key.ts';
 import { insertWithNewSecret } from './new-key.ts';
@@ -72,7 +72,7 @@ export class AdminKeys {
   }
 }
 
-const adminFields = { name: 'admin', owner: adminOwner, role: 'ADMIN' as const, scopes: [], expiresAt: null };
+const adminFields = { name: 'admin', owner: adminOwner, role: 'ADMIN' as const, expiresAt: null, ...notNarrowed };
 
 function isCurrent(row: ApiKey, hash: string, now: Date): boolean {
   return row.role === 'ADMIN' && isUsable(row, now) && sameHash(row.hash, hash);

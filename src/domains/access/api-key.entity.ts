@@ -1,5 +1,5 @@
 import { defineEntity, p } from '@mikro-orm/core';
-import { roles } from '../../shared/principal.ts';
+import { roles, type Scope } from '../../shared/principal.ts';
 
 const ApiKeySchema = defineEntity({
   name: 'ApiKey',
@@ -15,7 +15,12 @@ const ApiKeySchema = defineEntity({
     hash: p.string().hidden(),
     /** Hashes that rotation has replaced: a start must not bring one of them back. Newest last, bounded. */
     retiredHashes: p.json<readonly string[]>().hidden(),
-    scopes: p.json<readonly string[]>(),
+    /** Empty = all that the role has. */
+    scopes: p.json<readonly Scope[]>(),
+    requestsPerMinute: p.integer().strictNullable(),
+    tokensPerDay: p.integer().strictNullable(),
+    /** Ids of deployments; null = all. */
+    allowedDeployments: p.json<readonly string[]>().strictNullable(),
     expiresAt: p.datetime().strictNullable(),
     revokedAt: p.datetime().strictNullable(),
     lastUsedAt: p.datetime().strictNullable(),

@@ -1,7 +1,11 @@
 import { LockMode, UniqueConstraintViolationException, type EntityManager } from '@mikro-orm/core';
 import { ApiKey } from './api-key.entity.ts';
 
-export type NewKey = Pick<ApiKey, 'id' | 'name' | 'owner' | 'role' | 'prefix' | 'hash' | 'scopes' | 'expiresAt' | 'createdAt'>;
+/** What a key is narrowed to. */
+export type Narrowing = Pick<ApiKey, 'scopes' | 'requestsPerMinute' | 'tokensPerDay' | 'allowedDeployments'>;
+export const notNarrowed: Narrowing = { scopes: [], requestsPerMinute: null, tokensPerDay: null, allowedDeployments: null };
+
+export type NewKey = Pick<ApiKey, 'id' | 'name' | 'owner' | 'role' | 'prefix' | 'hash' | 'expiresAt' | 'createdAt'> & Narrowing;
 
 export type ChangeResult = { row: ApiKey } | { refused: 'missing' | 'revoked' | 'last_admin' };
 
@@ -60,7 +64,8 @@ export class ApiKeyRepository {
     });
   }
 
-  async replaceSecret(id: string, secret: { prefix: string; hash: string }): Promise<ChangeResult> {
+  /** `change`: what it is narrowed to from now on, where that changes with it. */
+  async replaceSecret(id: string, secret: { prefix: string; hash: string }, change: Partial<Narrowing> = {}): Promise<ChangeResult> {
     return await this.#em.fork().transactional(async (tx): Promise<ChangeResult> => {
       const row = await tx.findOne(ApiKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
       if (!row) return { refused: 'missing' };
@@ -68,13 +73,14 @@ export class ApiKeyRepository {
       row.retiredHashes = [...row.retiredHashes, row.hash].slice(-retiredHashesMax);
       row.prefix = secret.prefix;
       row.hash = secret.hash;
+      Object.assign(row, change);
       return { row };
     });
   }
 
   /** Makes a key that was revoked or has expired work again as an admin's. */
   async reinstate(id: string, hash: string): Promise<void> {
-    await this.#em.fork().nativeUpdate(ApiKey, { id }, { hash, role: 'ADMIN', revokedAt: null, expiresAt: null });
+    await this.#em.fork().nativeUpdate(ApiKey, { id }, { hash, role: 'ADMIN', revokedAt: null, expiresAt: null, ...notNarrowed });
   }
 
   /** Keys of earlier LLM_MANAGER_ADMIN_KEY values: no request can present them any more. */

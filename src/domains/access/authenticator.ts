@@ -111,5 +111,15 @@ export class Authenticator {
 }
 
 function toPrincipal(row: ApiKey): Principal {
-  return Object.freeze({ keyId: row.id, keyName: row.name, owner: row.owner, role: row.role, ...(row.expiresAt && { expiresAt: row.expiresAt }) });
+  const { scopes, requestsPerMinute, tokensPerDay, allowedDeployments, expiresAt } = row;
+  return Object.freeze({
+    keyId: row.id,
+    keyName: row.name,
+    owner: row.owner,
+    role: row.role,
+    ...(scopes.length > 0 && { scopes }),
+    ...((requestsPerMinute !== null || tokensPerDay !== null) && { limits: { requestsPerMinute, tokensPerDay } }),
+    ...(allowedDeployments !== null && { allowedDeployments }),
+    ...(expiresAt && { expiresAt }),
+  });
 }

@@ -1,4 +1,4 @@
-import type { Principal, Role } from '../../shared/principal.ts';
+import type { KeyLimits, Principal, Role, Scope } from '../../shared/principal.ts';
 
 export type ApiKeyView = {
   id: string;
@@ -7,14 +7,27 @@ export type ApiKeyView = {
   role: Role;
   /** First characters of the key, to tell keys apart. */
   prefix: string;
-  scopes: readonly string[];
+  /** Empty = all that the role has. */
+  scopes: readonly Scope[];
+  limits: KeyLimits;
+  /** Ids; null = all. */
+  allowedDeployments: readonly string[] | null;
   expiresAt: Date | null;
   revokedAt: Date | null;
   lastUsedAt: Date | null;
   createdAt: Date;
 };
 
-export type CreateApiKey = { name: string; owner: string; role: Role; scopes?: readonly string[]; expiresAt?: Date };
+/** What narrows a key; what is left out does not. */
+export type NarrowKey = {
+  scopes?: readonly string[];
+  /** What is left out of it, or null, has no limit. */
+  limits?: { requestsPerMinute?: number | null | undefined; tokensPerDay?: number | null | undefined };
+  /** Names or ids; ids are kept, so that a key follows a deployment whose name changes, and no other of the same name. */
+  allowedDeployments?: readonly string[];
+};
+
+export type CreateApiKey = { name: string; owner: string; role: Role; expiresAt?: Date } & NarrowKey;
 /** `secret` is shown this once. */
 export type CreatedApiKey = { key: ApiKeyView; secret: string };
 
@@ -30,8 +43,8 @@ export type Access = {
   recheck(principal: Principal): Promise<Principal | null>;
   createKey(input: CreateApiKey, principal: Principal): Promise<CreatedApiKey>;
   revokeKey(id: string, principal: Principal): Promise<ApiKeyView>;
-  /** A new secret under the same id; the old one stops working at once. */
-  rotateKey(id: string, principal: Principal): Promise<CreatedApiKey>;
+  /** A new secret under the same id; the old one stops working at once. What `change` names is narrowed anew, the rest stays. */
+  rotateKey(id: string, principal: Principal, change?: NarrowKey): Promise<CreatedApiKey>;
   listKeys(): Promise<readonly ApiKeyView[]>;
   /**
    * Makes sure that `secret` (or a new one when null) is an ADMIN key; for the first start and for

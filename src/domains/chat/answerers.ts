@@ -1,4 +1,5 @@
 import { AppError } from '../../shared/errors.ts';
+import { mayUseDeployment, type Principal } from '../../shared/principal.ts';
 import type { Deployments, DeploymentView } from '../deployments/types.ts';
 import { knownShape } from './chat.input.ts';
 import { deploymentNotFound } from './faults.ts';
@@ -11,22 +12,22 @@ export class Answerers {
     this.#deployments = deployments;
   }
 
-  /** In the given order. Throws DEPLOYMENT_NOT_FOUND. */
-  async find(ids: readonly string[]): Promise<DeploymentView[]> {
-    return await Promise.all(ids.map((id) => this.#get(id)));
+  /** In the given order. Throws DEPLOYMENT_NOT_FOUND, also for one that the caller's key may not use. */
+  async find(ids: readonly string[], principal: Principal): Promise<DeploymentView[]> {
+    return await Promise.all(ids.map((id) => this.#get(id, principal)));
   }
 
   /** As `find`, and each can answer now or is about to. Throws INVALID_STATE, RUNTIME_UNAVAILABLE. */
-  async findReady(ids: readonly string[]): Promise<DeploymentView[]> {
-    const deployments = await this.find(ids);
+  async findReady(ids: readonly string[], principal: Principal): Promise<DeploymentView[]> {
+    const deployments = await this.find(ids, principal);
     for (const deployment of deployments) assertCanAnswer(deployment);
     return deployments;
   }
 
-  async #get(id: string): Promise<DeploymentView> {
+  async #get(id: string, principal: Principal): Promise<DeploymentView> {
     const known = knownShape(id);
     const deployment = known === null ? null : await this.#deployments.find(known);
-    if (!deployment) throw deploymentNotFound(id);
+    if (!deployment || !mayUseDeployment(principal, deployment.id)) throw deploymentNotFound(id);
     return deployment;
   }
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { Instances } from '../../shared/instances.ts';
 import type { Logger } from '../../shared/logger.ts';
+import type { TokenBudget } from '../../shared/key-limits.ts';
 import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import type { TokenStream } from '../../shared/token-stream.ts';
 import type { Deployments } from '../deployments/types.ts';
@@ -37,6 +38,7 @@ export type ChatDeps = {
   /** This service process and the others on the same database. */
   instances: Instances;
   http: StreamingHttp;
+  budget: TokenBudget;
   limits?: Partial<ChatLimits>;
 };
 
@@ -52,7 +54,7 @@ export type ChatModule = {
 
 /** Wires chat together. */
 export function createChat(deps: ChatDeps): ChatModule {
-  const { em, deployments, tokenStream, events, clock, instances, http } = deps;
+  const { em, deployments, tokenStream, events, clock, instances, http, budget } = deps;
   const logger = deps.logger.child({ room: 'chat' });
   const limits = { ...defaultChatLimits, ...deps.limits };
   const sessionRows = new SessionRepository(em);
@@ -60,17 +62,17 @@ export function createChat(deps: ChatDeps): ChatModule {
   const answerers = new Answerers(deployments);
   const readers = new Readers({ events, clock, stopUnreadAfterMs: limits.stopUnreadAfterMs });
   const saver = new PartialSaver(messages);
-  const generations = new Generations({ readers, saver, http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
+  const generations = new Generations({ readers, saver, budget, http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
   const sessions = new Sessions({ sessions: sessionRows, answerers, generations, events, clock });
   const chat = new ChatService({
     sessions,
     history: new History({ sessions: sessionRows, messages }),
-    turns: new Turns({ em, sessions: sessionRows, messages, answerers, generations, events, clock, instanceId: instances.self.id }),
+    turns: new Turns({ em, sessions: sessionRows, messages, answerers, generations, budget, events, clock, instanceId: instances.self.id }),
     answers: new Answers({ messages, sessions, generations, readers, tokenStream, events, clock }),
     exportSession: createExport({ sessions: sessionRows, messages, clock }),
     importSessions: createImport({ em, deployments, events, clock }),
   });
-  const relays = createRelays({ em, http, messages, saver, tokenStream, events, clock, logger, limits, instanceId: instances.self.id, deployments, generations, sessions: sessionRows });
+  const relays = createRelays({ em, http, messages, saver, tokenStream, events, clock, logger, limits, instanceId: instances.self.id, deployments, generations, budget, sessions: sessionRows });
   const interrupt = async (): Promise<void> => {
     const count = await interruptOrphans({ messages, tokenStream, events, clock, logger, instances });
     if (count > 0) logger.info({ count }, 'answers of a process that is gone were marked interrupted');

@@ -25,7 +25,7 @@ export class Sessions implements Pick<Chat, 'createSession' | 'updateSession' | 
 
   async createSession(input: CreateSession, principal: Principal, signal: AbortSignal): Promise<ChatSessionView> {
     const { title, systemPrompt, parameters, deploymentIds } = parseSessionInput(input);
-    const found = await abortable(this.#deps.answerers.find(deploymentIds ?? []), signal);
+    const found = await abortable(this.#deps.answerers.find(deploymentIds ?? [], principal), signal);
     const now = this.#deps.clock.now();
     const row: NewSession = {
       id: newId(),
@@ -48,7 +48,7 @@ export class Sessions implements Pick<Chat, 'createSession' | 'updateSession' | 
     if (known === null) throw sessionNotFound();
     // The session first: a caller learns nothing about deployments through another owner's session.
     await this.getSession(known, principal);
-    const found = deploymentIds && (await this.#deps.answerers.find(deploymentIds));
+    const found = deploymentIds && (await this.#deps.answerers.find(deploymentIds, principal));
     const change: SessionChange = {
       ...(title === undefined ? {} : { title: title.trim() }),
       ...(systemPrompt === undefined ? {} : { systemPrompt: systemPrompt || null }),

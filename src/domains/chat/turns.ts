@@ -2,6 +2,7 @@ import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Clock } from '../../shared/clock.ts';
 import { AppError, validationFailed } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
+import type { TokenBudget, TokenPayer } from '../../shared/key-limits.ts';
 import { findIdempotentResult, hashRequest, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
 import type { Principal } from '../../shared/principal.ts';
 import type { DeploymentView } from '../deployments/types.ts';
@@ -23,6 +24,7 @@ export type TurnsDeps = {
   messages: MessageRepository;
   answerers: Answerers;
   generations: Generations;
+  budget: TokenBudget;
   events: EventBus;
   clock: Clock;
   instanceId: string;
@@ -44,7 +46,7 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
     const earlier = claim && (await findIdempotentResult(this.#deps.em, claim));
     if (earlier) return await this.#replay(earlier, principal);
     const session = await this.#findSession(input.sessionId, principal);
-    const deployments = await this.#deps.answerers.findReady(input.deploymentIds ?? session?.deploymentIds ?? []);
+    const deployments = await this.#deps.answerers.findReady(input.deploymentIds ?? session?.deploymentIds ?? [], principal);
     if (deployments.length === 0) throw validationFailed([{ field: 'deployment_ids', message: 'must name at least one' }]);
     const parent = input.parentId === undefined ? 'newest' : { id: existing(input.parentId) };
     const question: TurnRequest['question'] = { type: 'new', text: input.message, parent };
@@ -56,7 +58,7 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
     const answer = await this.#findMessage(messageId, principal);
     if (answer.role !== 'assistant' || answer.parentId === null) throw wrongRole('Only an answer can be made again.', answer);
     if (answer.deploymentId === null) throw deploymentNotFound('');
-    const deployments = await this.#deps.answerers.findReady([answer.deploymentId]);
+    const deployments = await this.#deps.answerers.findReady([answer.deploymentId], principal);
     const question: TurnRequest['question'] = { type: 'stored', id: answer.parentId };
     return await this.#ask({ sessionId: answer.sessionId, question, parameters: mergeParameters(answer.parameters, changed), claim: null }, deployments, { principal, signal });
   }
@@ -68,14 +70,15 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
     const session = await this.#findSession(original.sessionId, principal);
     const answers = await this.#deps.messages.answersOf(original);
     const answeredBy = answers.flatMap(({ deploymentId }) => deploymentId ?? []);
-    const deployments = await this.#deps.answerers.findReady(answeredBy.length > 0 ? answeredBy : (session?.deploymentIds ?? []));
+    const deployments = await this.#deps.answerers.findReady(answeredBy.length > 0 ? answeredBy : (session?.deploymentIds ?? []), principal);
     if (deployments.length === 0) throw validationFailed([{ field: 'deployment_ids', message: 'the session has none' }]);
     const question: TurnRequest['question'] = { type: 'new', text, parent: original.parentId === null ? 'none' : { id: original.parentId } };
     return await this.#ask({ sessionId: original.sessionId, question, parameters: original.parameters, claim: null }, deployments, { principal, signal });
   }
 
   async #ask(plan: Plan, deployments: readonly DeploymentView[], { principal, signal }: { principal: Principal; signal: AbortSignal }): Promise<SentMessage> {
-    const { em, generations, clock, instanceId } = this.#deps;
+    const { em, generations, budget, clock, instanceId } = this.#deps;
+    const payer = await budget.payerOf(principal);
     const reservation = generations.reserve(deployments.length);
     try {
       signal.throwIfAborted();
@@ -83,7 +86,7 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
       const turn = await storeTurn(em, { ...plan, owner: principal.owner, answerers, instanceId, at: clock.now() });
       if ('replayOf' in turn) return await this.#replay(turn.replayOf, principal);
       const isNew = plan.sessionId === null;
-      this.#startAnswers(turn, isNew, reservation);
+      this.#startAnswers(turn, { isNew, payer }, reservation);
       const count = isNew ? 1 + turn.answers.length : await this.#countOf(turn.session);
       return sentOf(turn, count);
     } finally {
@@ -91,13 +94,13 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
     }
   }
 
-  #startAnswers({ session, question, answers }: StoredTurn, isNew: boolean, reservation: Reservation): void {
+  #startAnswers({ session, question, answers }: StoredTurn, { isNew, payer }: { isNew: boolean; payer: TokenPayer }, reservation: Reservation): void {
     const { events } = this.#deps;
     const sessionId = session.id;
     for (const { id: messageId } of [question, ...answers]) events.publish('chat.session_changed', sessionId, { sessionId, messageId });
     const opening = isNew ? { opening: { systemPrompt: session.systemPrompt, question: question.content } } : {};
     for (const { id: messageId, deploymentId, owner, parameters } of answers) {
-      if (deploymentId !== null) reservation.start({ messageId, sessionId, owner, questionId: question.id, deploymentId, parameters, ...opening });
+      if (deploymentId !== null) reservation.start({ messageId, sessionId, owner, questionId: question.id, deploymentId, parameters, payer, ...opening });
     }
   }
 

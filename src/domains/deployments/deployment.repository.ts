@@ -4,7 +4,7 @@ import { AppError } from '../../shared/errors.ts';
 import { isId } from '../../shared/ids.ts';
 import { decodeCursor, encodeCursor, pageOf, type Page, type PageRequest } from '../../shared/paging.ts';
 import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from '../../shared/persistence/idempotency.repository.ts';
-import { marksOf, readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
+import { marksOf, readRow, readRowPage, readRows, type Condition } from '../../shared/persistence/read-rows.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
 import { Deployment } from './deployment.entity.ts';
@@ -75,7 +75,10 @@ export class DeploymentRepository {
   }
 
   async list(filter: DeploymentFilter, page: PageRequest): Promise<Page<DeploymentRow>> {
-    const matching = [['status = ?', filter.status], ['model_id = ?', filter.modelId]] as const;
+    const { status, modelId, ids } = filter;
+    const matching: Condition[] = [['status = ?', status], ['model_id = ?', modelId]];
+    // Without one there is nothing that could be listed.
+    if (ids) matching.push(ids.length > 0 ? [`id in (${marksOf(ids)})`, ...ids] : ['false']);
     return await readRowPage(this.#em(), Deployment, { list: listName, page, matching });
   }
 

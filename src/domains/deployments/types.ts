@@ -93,7 +93,7 @@ export type DeploymentView = {
   startedAt: Date | null;
 };
 
-export type DeploymentFilter = { status?: DeploymentStatus; modelId?: string };
+export type DeploymentFilter = { status?: DeploymentStatus; modelId?: string; /** Only of these. */ ids?: readonly string[] };
 
 export type LogQuery = {
   /** Only the last n lines. */

@@ -4,6 +4,7 @@ import { IdempotencyRecord } from '../../shared/persistence/idempotency.entity.t
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { Alert, AlertDelivery, AlertRule, AlertRuleSeed } from '../../domains/system/alerts/alert.entity.ts';
 import { ApiKey } from '../../domains/access/api-key.entity.ts';
+import { TokenUsage } from '../../domains/access/token-usage.entity.ts';
 import { AuditEntry } from '../../domains/access/audit/audit-entry.entity.ts';
 import { ChatMessage, ChatSession } from '../../domains/chat/chat.entity.ts';
 import { Deployment } from '../../domains/deployments/deployment.entity.ts';
@@ -14,4 +15,4 @@ import { StorageJob } from '../../domains/downloads/storage-job.entity.ts';
 import { InstalledModel } from '../../domains/downloads/installed-model.entity.ts';
 
 /** Every table of the service; migrations are made from this list. */
-export const entities = [Installation, ServiceInstance, StateEvent, IdempotencyRecord, ApiKey, AuditEntry, DownloadTask, DownloadFile, InstalledModel, FilePartDigests, DownloadSpeedLimit, StorageJob, Deployment, ChatSession, ChatMessage, AlertRule, AlertRuleSeed, Alert, AlertDelivery];
+export const entities = [Installation, ServiceInstance, StateEvent, IdempotencyRecord, ApiKey, TokenUsage, AuditEntry, DownloadTask, DownloadFile, InstalledModel, FilePartDigests, DownloadSpeedLimit, StorageJob, Deployment, ChatSession, ChatMessage, AlertRule, AlertRuleSeed, Alert, AlertDelivery];

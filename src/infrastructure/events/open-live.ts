@@ -1,10 +1,12 @@
 import type { Cache } from '../../shared/cache.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
+import type { RequestLimiter } from '../../shared/key-limits.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { TokenStream } from '../../shared/token-stream.ts';
 import { createCache } from '../cache/bento-cache.ts';
 import type { Config } from '../config/config.ts';
+import { createRequestLimiter } from '../limits/request-limiter.ts';
 import { RedisConnections } from '../redis/redis-connections.ts';
 import { waitForRedis } from '../redis/wait-for-redis.ts';
 import { InProcessEventBus } from './in-process-event-bus.ts';
@@ -17,6 +19,7 @@ export type Live = {
   readonly events: EventBus;
   readonly tokenStream: TokenStream;
   readonly cache: Cache;
+  readonly requestLimiter: RequestLimiter;
   readonly kind: 'in process' | 'redis';
   /** Rejects when Redis does not answer before the signal aborts; within one process there is nothing that could not. */
   readonly ping: (signal: AbortSignal) => Promise<void>;
@@ -42,7 +45,7 @@ export async function openLive(options: OpenLiveOptions, signal: AbortSignal): P
     tokenStream.close();
     await cache.close();
   };
-  return { events, tokenStream, cache, kind: 'in process', ping: () => Promise.resolve(), close };
+  return { events, tokenStream, cache, requestLimiter: createRequestLimiter(), kind: 'in process', ping: () => Promise.resolve(), close };
 }
 
 async function openRedis({ clock, logger, instanceId, installationId }: OpenLiveOptions, url: string, signal: AbortSignal): Promise<Live> {
@@ -60,7 +63,7 @@ async function openRedis({ clock, logger, instanceId, installationId }: OpenLive
   try {
     await redis.open();
     await events.start(signal);
-    return { events, tokenStream, cache, kind: 'redis', ping: (limited) => redis.ping(limited), close };
+    return { events, tokenStream, cache, requestLimiter: createRequestLimiter(redis), kind: 'redis', ping: (limited) => redis.ping(limited), close };
   } catch (error) {
     await close(AbortSignal.abort());
     throw error;

@@ -167,8 +167,8 @@ describe('rotating', () => {
 
 describe('making a key', () => {
   it('shows the secret once and stores only its hash', async () => {
-    const { key, secret } = await access.createKey({ name: ' laptop ', owner: 'anna', role: 'USER', scopes: ['chat:send'] }, world.admin.principal);
-    expect(key).toEqual({ id: key.id, name: 'laptop', owner: 'anna', role: 'USER', prefix: secret.slice(0, 13), scopes: ['chat:send'], expiresAt: null, revokedAt: null, lastUsedAt: null, createdAt: world.now });
+    const { key, secret } = await access.createKey({ name: ' laptop ', owner: 'anna', role: 'USER', scopes: ['chat'] }, world.admin.principal);
+    expect(key).toEqual({ id: key.id, name: 'laptop', owner: 'anna', role: 'USER', prefix: secret.slice(0, 13), scopes: ['chat'], limits: { requestsPerMinute: null, tokensPerDay: null }, allowedDeployments: null, expiresAt: null, revokedAt: null, lastUsedAt: null, createdAt: world.now });
     const rows = JSON.stringify([await database.orm.em.fork().execute('select * from api_keys'), await access.listKeys()]);
     expect(rows).not.toContain(secret.slice(14));
     expect(JSON.stringify(await access.listKeys())).not.toContain(hashKey(secret));
@@ -184,6 +184,11 @@ describe('making a key', () => {
       [{ role: 'ROOT' as 'USER' }, 'role'],
       [{ scopes: ['Not A Scope'] }, 'scopes.0'],
       [{ scopes: Array.from({ length: 51 }, () => 'a') }, 'scopes'],
+      [{ limits: { requestsPerMinute: 0 } }, 'limits.requests_per_minute'],
+      [{ limits: { tokensPerDay: 1.5 } }, 'limits.tokens_per_day'],
+      [{ limits: { tokensPerDay: 2 ** 31 } }, 'limits.tokens_per_day'],
+      [{ allowedDeployments: [] }, 'allowed_deployments'],
+      [{ allowedDeployments: ['nobody'] }, 'allowed_deployments'],
       [{ expiresAt: world.now }, 'expires_at'],
       [{ extra: 1 }, 'extra'],
     ];
@@ -194,17 +199,44 @@ describe('making a key', () => {
 
   it('grants nothing that the maker does not hold', async () => {
     const expiresAt = new Date('2026-02-01T00:00:00Z');
-    const operator = await world.principalOf((await world.make({ role: 'OPERATOR', owner: 'otto', scopes: ['chat:send', 'chat:read'], expiresAt })).secret);
-    const own = { owner: 'otto', scopes: ['chat:read'], expiresAt };
+    const operator = await world.principalOf((await world.make({ role: 'OPERATOR', owner: 'otto', scopes: ['chat', 'deployments:write'], expiresAt })).secret);
+    const own = { owner: 'otto', scopes: ['chat'], expiresAt };
     await expect(world.make({ ...own, role: 'ADMIN' }, operator)).rejects.toMatchObject({ code: 'FORBIDDEN' });
     await expect(world.make({ ...own, owner: 'anna' }, operator)).rejects.toMatchObject({ code: 'FORBIDDEN' });
-    await expect(world.make({ ...own, scopes: ['download:start'] }, operator)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    await expect(world.make({ ...own, scopes: ['downloads:write'] }, operator)).rejects.toMatchObject({ code: 'FORBIDDEN' });
     await expect(world.make({ ...own, scopes: [] }, operator)).rejects.toMatchObject({ code: 'FORBIDDEN' });
-    await expect(world.make({ owner: 'otto', scopes: ['chat:read'] }, operator)).rejects.toMatchObject({ code: 'FORBIDDEN' });
-    const granted = await world.make({ ...own, role: 'OPERATOR' }, operator);
+    await expect(world.make({ owner: 'otto', scopes: ['chat'] }, operator)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    // Who may change deployments may look at them, and so may whoever gets that.
+    const granted = await world.make({ ...own, role: 'OPERATOR', scopes: ['deployments:read'] }, operator);
     expect(await access.authenticate(granted.secret)).toMatchObject({ owner: 'otto', role: 'OPERATOR' });
     const viewer = await world.principalOf((await world.make({ role: 'VIEWER' })).secret);
     await expect(world.make({ role: 'VIEWER' }, viewer)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+  });
+
+  it('grants no higher limits and no other deployments than the maker has, also not by a new secret for another key', async () => {
+    const [mine, others] = [newId(), newId()];
+    world.deployments.set('mine', mine).set('others', others).set(mine, mine);
+    const limits = { requestsPerMinute: 10, tokensPerDay: 100 };
+    const narrow = await world.principalOf((await world.make({ role: 'ADMIN', limits, allowedDeployments: ['mine'] })).secret);
+    for (const wanted of [{}, { limits }, { allowedDeployments: ['mine'] }, { limits, allowedDeployments: ['mine', 'others'] }, { limits: { ...limits, tokensPerDay: 101 }, allowedDeployments: ['mine'] }, { limits: { requestsPerMinute: 10 }, allowedDeployments: ['mine'] }]) {
+      await expect(world.make(wanted, narrow)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    }
+    await world.make({ limits: { requestsPerMinute: 1, tokensPerDay: 100 }, allowedDeployments: [mine] }, narrow);
+    await expect(access.rotateKey(world.admin.principal.keyId, narrow)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    const { id } = await world.make({ limits, allowedDeployments: ['mine'] });
+    await expect(access.rotateKey(id, narrow, { limits: {} })).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect((await access.rotateKey(id, narrow)).key).toMatchObject({ limits, allowedDeployments: [mine] });
+  });
+
+  it('keeps what a key is narrowed to when it gets a new secret, except for what is given anew', async () => {
+    const deployment = newId();
+    world.deployments.set('small', deployment);
+    const { id } = await world.make({ role: 'OPERATOR', scopes: ['chat', 'chat'], limits: { requestsPerMinute: 5 }, allowedDeployments: ['small'] });
+    const kept = await access.rotateKey(id, world.admin.principal);
+    expect(kept.key).toMatchObject({ scopes: ['chat'], limits: { requestsPerMinute: 5, tokensPerDay: null }, allowedDeployments: [deployment] });
+    expect(await access.authenticate(kept.secret)).toMatchObject({ scopes: ['chat'], limits: { requestsPerMinute: 5, tokensPerDay: null }, allowedDeployments: [deployment] });
+    const changed = await access.rotateKey(id, world.admin.principal, { scopes: [], limits: { tokensPerDay: 7 } });
+    expect(changed.key).toMatchObject({ scopes: [], limits: { requestsPerMinute: null, tokensPerDay: 7 }, allowedDeployments: [deployment] });
   });
 
   it('lets people manage their own keys only, unless they are an ADMIN', async () => {

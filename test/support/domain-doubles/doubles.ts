@@ -234,7 +234,7 @@ function alertsOf(): Alerts {
 }
 
 function accessOf(world: World): Access {
-  const view = (id: string): ApiKeyView => ({ id, name: 'key', owner: 'somebody', role: 'USER', prefix: 'llmm_x', scopes: [], expiresAt: null, revokedAt: null, lastUsedAt: null, createdAt: new Date(0) });
+  const view = (id: string): ApiKeyView => ({ id, name: 'key', owner: 'somebody', role: 'USER', prefix: 'llmm_x', scopes: [], limits: { requestsPerMinute: null, tokensPerDay: null }, allowedDeployments: null, expiresAt: null, revokedAt: null, lastUsedAt: null, createdAt: new Date(0) });
   return {
     authenticate: async (credential) => world.principals.get(credential) ?? null,
     recheck: async (principal) => [...world.principals.values()].find((candidate) => candidate.keyId === principal.keyId) ?? null,

@@ -1,6 +1,7 @@
 import type { GraphQLSchema } from 'graphql';
 import { auditMutations } from '../audited-fields.ts';
 import { builder } from '../builder.ts';
+import { guardScopes } from '../scoped-fields.ts';
 import './common.ts';
 import './user-error.ts';
 import './catalog/queries.ts';
@@ -21,5 +22,6 @@ import './access/audit-log.ts';
 
 /** The whole schema; the imports above define its parts. */
 export function buildSchema(): GraphQLSchema {
-  return auditMutations(builder.toSchema());
+  // The log is outermost: what the scopes refuse is recorded, too.
+  return auditMutations(guardScopes(builder.toSchema()));
 }

@@ -49,3 +49,8 @@ export class AnswerMeter {
     return elapsedMs > 0 ? Math.round(((tokens - 1) / elapsedMs) * 100_000) / 100 : null;
   }
 }
+
+/** Of prompt and answer together, as far as they are known. */
+export function tokensOf(usage: MessageUsage | null): number {
+  return usage === null ? 0 : (usage.promptTokens ?? 0) + usage.completionTokens;
+}

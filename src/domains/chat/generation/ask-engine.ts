@@ -1,5 +1,6 @@
 import { AppError, isAppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/clock.ts';
+import type { TokenPayer } from '../../../shared/key-limits.ts';
 import type { StreamingHttp } from '../../../shared/streaming-http.ts';
 import type { InferenceTarget } from '../../deployments/types.ts';
 import { messageNotFound } from '../faults.ts';
@@ -22,6 +23,7 @@ export type AnswerJob = {
   questionId: string;
   deploymentId: string;
   parameters: ChatParameters;
+  payer: TokenPayer;
   /** Where the question begins its session: all that there is to tell the engine. */
   opening?: { systemPrompt: string | null; question: string };
 };

@@ -1,11 +1,12 @@
 import { StopReason, type StopCause } from '../../../shared/abort.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
+import type { TokenBudget } from '../../../shared/key-limits.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
 import type { Deployments, ReadyTarget, UseOutcome } from '../../deployments/types.ts';
 import type { MessageRepository } from '../message.repository.ts';
 import { AnswerKeeper, endingOf, type Ending } from './answer-keeper.ts';
-import { AnswerMeter } from './answer-meter.ts';
+import { AnswerMeter, tokensOf } from './answer-meter.ts';
 import { askEngine, type AnswerJob, type EngineDeps } from './ask-engine.ts';
 import { causeOf } from './engine-loss.ts';
 import type { PartialSaver } from './partial-saver.ts';
@@ -17,6 +18,7 @@ export type GenerationDeps = EngineDeps & {
   deployments: Pick<Deployments, 'ensureReady'>;
   messages: MessageRepository;
   readers: Readers;
+  budget: TokenBudget;
   saver: PartialSaver;
   tokenStream: TokenStream;
   events: EventBus;
@@ -68,7 +70,10 @@ export class Generation {
     const ending = await this.#generate();
     saving.abort(new StopReason('superseded'));
     await saver;
-    await this.#keeper.settle(ending, this.#meter.usage);
+    const { usage } = this.#meter;
+    // Before anybody hears of the end: the next request knows of it.
+    await this.#deps.budget.spend(this.#job.payer, tokensOf(usage));
+    await this.#keeper.settle(ending, usage);
   }
 
   async #generate(): Promise<Ending> {

@@ -1,10 +1,12 @@
 import { stopCauseOf, StopReason, type StopCause } from '../../../shared/abort.ts';
 import { AppError, isAppError } from '../../../shared/errors.ts';
-import type { Principal } from '../../../shared/principal.ts';
+import type { TokenBudget, TokenPayer } from '../../../shared/key-limits.ts';
+import { mayUseDeployment, type Principal } from '../../../shared/principal.ts';
 import type { StreamingHttp, StreamingRequest, StreamingResponse } from '../../../shared/streaming-http.ts';
 import type { Deployments, InferenceTarget, ReadyTarget } from '../../deployments/types.ts';
 import { knownShape } from '../chat.input.ts';
 import { sessionNotFound } from '../faults.ts';
+import { tokensOf } from '../generation/answer-meter.ts';
 import { openCompletion } from '../generation/completion-request.ts';
 import { causeOf } from '../generation/engine-loss.ts';
 import type { Generations, RunningAnswer } from '../generation/generations.ts';
@@ -12,6 +14,7 @@ import { linkSignals } from '../generation/linked-signal.ts';
 import { waitForTarget } from '../generation/wait-for-target.ts';
 import { Watchdog } from '../generation/watchdog.ts';
 import type { SessionRepository } from '../session.repository.ts';
+import { createStreamUsageTap, createWholeUsageTap, type UsageTap } from './usage-tap.ts';
 import { createStreamTap, createWholeTap, type Tap } from './recorder.ts';
 import { Recording, type RecordingDeps } from './recording.ts';
 import type { RelayRequest, Relays, RelaySink } from './types.ts';
@@ -22,6 +25,7 @@ export type RelayDeps = Omit<RecordingDeps, 'onLost'> & {
   deployments: Pick<Deployments, 'ensureReady' | 'findByName'>;
   sessions: SessionRepository;
   generations: Generations;
+  budget: TokenBudget;
 };
 
 const eventStream = 'text/event-stream';
@@ -32,11 +36,12 @@ const recordedBytesMax = 8 * 1024 * 1024;
 export function createRelays(deps: RelayDeps): Relays {
   return {
     async relay(request, sink, principal, signal) {
-      const deploymentId = await findDeployment(request, deps);
+      const deploymentId = await findDeployment(request, principal, deps);
       const sessionId = await findSession(request, principal, deps);
+      const payer = await deps.budget.payerOf(principal);
       const reservation = deps.generations.reserve(1);
       try {
-        const relay = new Relay({ request, deploymentId, sessionId, owner: principal.owner }, sink, deps);
+        const relay = new Relay({ request, deploymentId, sessionId, owner: principal.owner, payer }, sink, deps);
         reservation.adopt(relay);
         await relay.run(signal);
       } finally {
@@ -46,9 +51,9 @@ export function createRelays(deps: RelayDeps): Relays {
   };
 }
 
-async function findDeployment({ model }: RelayRequest, { deployments }: RelayDeps): Promise<string> {
+async function findDeployment({ model }: RelayRequest, principal: Principal, { deployments }: RelayDeps): Promise<string> {
   const deployment = await deployments.findByName(model);
-  if (deployment) return deployment.id;
+  if (deployment && mayUseDeployment(principal, deployment.id)) return deployment.id;
   throw new AppError('DEPLOYMENT_NOT_FOUND', `There is no deployment with the name ${JSON.stringify(model)}; GET /v1/models lists them.`);
 }
 
@@ -60,7 +65,7 @@ async function findSession({ record }: RelayRequest, { owner }: Principal, { ses
   return session.id;
 }
 
-type RelayJob = { request: RelayRequest; deploymentId: string; sessionId: string | null; owner: string };
+type RelayJob = { request: RelayRequest; deploymentId: string; sessionId: string | null; owner: string; payer: TokenPayer };
 
 /** One request and the engine's answer to it. */
 class Relay implements RunningAnswer {
@@ -73,6 +78,7 @@ class Relay implements RunningAnswer {
   #target: ReadyTarget | null = null;
   #recording: Recording | null = null;
   #tap: Tap | null = null;
+  #usage: UsageTap | null = null;
 
   constructor(job: RelayJob, sink: RelaySink, deps: RelayDeps) {
     this.#job = job;
@@ -109,9 +115,11 @@ class Relay implements RunningAnswer {
     try {
       await this.#pass(caller.signal);
       this.#target?.release('succeeded');
+      await this.#spend();
       await this.#recording?.end(null, this.#tap?.finishReason ?? 'stop', false);
     } catch (error) {
       const cause = await causeOf(error, this.#target, caller.signal);
+      await this.#spend();
       // To leave is how a caller of this API stops an answer.
       await this.#recording?.end(stopCauseOf(cause) === 'caller_gone' ? new StopReason('stopped') : cause, 'stop', caller.signal.aborted);
       throw toCallersError(cause, signal);
@@ -121,6 +129,11 @@ class Relay implements RunningAnswer {
       caller.unlink();
       this.#end();
     }
+  }
+
+  /** Before the caller has the end of the answer: its next request knows of it. */
+  async #spend(): Promise<void> {
+    await this.#deps.budget.spend(this.#job.payer, this.#usage?.tokens ?? tokensOf(this.#recording?.meter.usage ?? null));
   }
 
   async #pass(caller: AbortSignal): Promise<void> {
@@ -135,6 +148,7 @@ class Relay implements RunningAnswer {
       const response = await this.#open(this.#target, signal);
       const contentType = contentTypeOf(response);
       if (request.record) this.#recording = await this.#record(request.record, this.#target, contentType);
+      else if (this.#job.payer) this.#tap = this.#usage = this.#usageTap(contentType);
       this.#sink.begin({ contentType, sessionId: this.#recording?.sessionId ?? null, bytes: bytesOf(response, contentType) });
       await this.#copy(response, contentType, { fed: () => watchdog.feed(silenceMs), signal });
     } finally {
@@ -148,7 +162,7 @@ class Relay implements RunningAnswer {
     const http = target.http ?? this.#deps.http;
     const { request } = this.#job;
     try {
-      return await openCompletion(toUpstream(request, target), { http, clock, busyWaitMs: limits.relayBusyWaitMs }, signal);
+      return await openCompletion(toUpstream(this.#job, target), { http, clock, busyWaitMs: limits.relayBusyWaitMs }, signal);
     } catch (error) {
       throw request.route === '/v1/embeddings' && isAppError(error, 'RUNTIME_UNAVAILABLE') && error.internal?.startsWith('status 404') ? noEmbeddings(error) : error;
     }
@@ -162,6 +176,11 @@ class Relay implements RunningAnswer {
     const { eventCharsMax } = limits;
     this.#tap = contentType === eventStream ? createStreamTap(recording, { wantsUsage: record.wantsUsage, eventCharsMax }) : createWholeTap(recording, recordedBytesMax);
     return recording;
+  }
+
+  #usageTap(contentType: string): UsageTap {
+    const { eventCharsMax } = this.#deps.limits;
+    return contentType === eventStream ? createStreamUsageTap({ wantsUsage: wantsUsage(this.#job.request), eventCharsMax }) : createWholeUsageTap();
   }
 
   async #copy({ body }: StreamingResponse, contentType: string, { fed, signal }: { fed: () => void; signal: AbortSignal }): Promise<void> {
@@ -185,9 +204,15 @@ function noEmbeddings(cause: AppError): AppError {
   return new AppError('VALIDATION_FAILED', 'The engine of this model makes no embeddings.', { details: { fields: [{ field: 'model', message: 'makes no embeddings' }] }, cause });
 }
 
-function toUpstream({ route, body, isStream, record }: RelayRequest, target: InferenceTarget): StreamingRequest {
+/** Whether the caller asked for the usage at the end of its stream. */
+function wantsUsage({ body }: RelayRequest): boolean {
+  const options = body['stream_options'];
+  return typeof options === 'object' && options !== null && 'include_usage' in options && options.include_usage === true;
+}
+
+function toUpstream({ request: { route, body, isStream, record }, payer }: RelayJob, target: InferenceTarget): StreamingRequest {
   const headers = { accept: isStream ? eventStream : 'application/json', ...target.headers, 'content-type': 'application/json' };
-  const withUsage = isStream && record ? { stream_options: { include_usage: true } } : {};
+  const withUsage = isStream && (record || payer) ? { stream_options: { include_usage: true } } : {};
   return { method: 'POST', url: `${target.baseUrl.replace(/\/+$/, '')}${route}`, headers, body: JSON.stringify({ ...body, ...withUsage, model: target.model }) };
 }
 

@@ -1,16 +1,23 @@
-import { z } from 'zod';
-import type { ApiKeyView, CreateApiKey, CreatedApiKey } from '../../../../domains/access/types.ts';
+import type { ApiKeyView, CreateApiKey, CreatedApiKey, NarrowKey } from '../../../../domains/access/types.ts';
 import { isId } from '../../../../shared/ids.ts';
-import type { Principal } from '../../../../shared/principal.ts';
+import { scopes, type KeyLimits, type Principal } from '../../../../shared/principal.ts';
 import { builder } from '../../builder.ts';
 import { principalOf } from '../../context.ts';
-import { toUuid } from '../../ids.ts';
+import { decodeGlobalId, toUuid } from '../../ids.ts';
 import { payloadOf, resultOf } from '../mutation.ts';
 import { ConflictError, InvalidStateError, NotFoundError, outcomeOf } from '../user-error.ts';
-import { nameText, textMax } from '../validation.ts';
+import { nameText, textList, textMax } from '../validation.ts';
 import { Role } from './role.ts';
 
 const role = 'ADMIN';
+
+const ApiKeyLimits = builder.objectRef<KeyLimits>('ApiKeyLimits').implement({
+  description: 'How much a key may be used.',
+  fields: (t) => ({
+    requestsPerMinute: t.exposeInt('requestsPerMinute', { nullable: true, description: 'HTTP requests and WebSocket operations a minute; null = without limit.' }),
+    tokensPerDay: t.exposeInt('tokensPerDay', { nullable: true, description: 'Tokens of prompts and answers from midnight to midnight UTC; null = without limit.' }),
+  }),
+});
 
 const ApiKey = builder.objectRef<ApiKeyView>('ApiKey');
 
@@ -25,7 +32,9 @@ builder.node(ApiKey, {
     owner: t.exposeString('owner', { description: 'Whom it belongs to; several keys may share an owner, and the sessions of that owner.' }),
     role: t.expose('role', { type: Role, description: 'What it may do.' }),
     prefix: t.exposeString('prefix', { description: 'How it begins, to tell keys apart.' }),
-    scopes: t.stringList({ description: 'What it is narrowed to.', resolve: (key) => [...key.scopes] }),
+    scopes: t.stringList({ description: 'What it is narrowed to; none = all that its role has.', resolve: (key) => [...key.scopes] }),
+    limits: t.expose('limits', { type: ApiKeyLimits, description: 'How much it may be used.' }),
+    allowedDeployments: t.idList({ nullable: true, description: 'Plain UUIDs of the only deployments that it may see and use; null = all.', resolve: ({ allowedDeployments }) => (allowedDeployments === null ? null : [...allowedDeployments]) }),
     expiresAt: t.expose('expiresAt', { type: 'DateTime', nullable: true, description: 'When it stops working.' }),
     revokedAt: t.expose('revokedAt', { type: 'DateTime', nullable: true, description: 'When it was revoked.' }),
     lastUsedAt: t.expose('lastUsedAt', { type: 'DateTime', nullable: true, description: 'When it was last used.' }),
@@ -39,6 +48,7 @@ const Viewer = builder.objectRef<Principal>('Viewer').implement({
     keyId: t.exposeID('keyId', { description: 'Plain UUID of the key.' }),
     owner: t.exposeString('owner', { description: 'Whom the key belongs to.' }),
     role: t.expose('role', { type: Role, description: 'What the key may do.' }),
+    scopes: t.stringList({ description: 'What the key is narrowed to; none = all that its role has.', resolve: (viewer) => [...(viewer.scopes ?? [])] }),
   }),
 });
 
@@ -52,17 +62,26 @@ function secretPayload(mutation: string, field: string) {
   });
 }
 
+const scopeNames = `Of ${scopes.map((name) => `\`${name}\``).join(', ')}; a scope never gives more than the role.`;
+const deploymentsText = 'The only deployments that it may see and use, by name or plain UUID; the UUID is kept. Such a key starts no new ones.';
+
+const ApiKeyLimitsInput = builder.inputType('ApiKeyLimitsInput', {
+  description: 'How much a key may be used; what is left out or null has no limit.',
+  fields: (t) => ({
+    requestsPerMinute: t.int({ description: 'HTTP requests and WebSocket operations a minute, 1 to 1,000,000.' }),
+    tokensPerDay: t.int({ description: 'Tokens of prompts and answers from midnight to midnight UTC, 1 or more.' }),
+  }),
+});
+
 const CreateApiKeyInput = builder.inputType('CreateApiKeyInput', {
   description: 'The new key.',
   fields: (t) => ({
     name: t.string({ required: true, description: 'Its name.', validate: nameText(textMax.name) }),
     owner: t.string({ required: true, description: 'Whom it belongs to.', validate: nameText(textMax.name) }),
     role: t.field({ type: Role, required: true, description: 'What it may do.' }),
-    scopes: t.stringList({
-      description: 'What to narrow it to. Not supported yet: none may be given.',
-      // A key that looks narrow and is not would be trusted with more than its maker meant.
-      validate: z.array(z.string()).max(0, 'narrow keys are not supported yet; leave them out and choose a weaker role').nullish(),
-    }),
+    scopes: t.stringList({ description: `What to narrow it to; default: all that its role has. ${scopeNames}`, validate: textList(textMax.name) }),
+    limits: t.field({ type: ApiKeyLimitsInput, description: 'How much it may be used; default: without limits.' }),
+    allowedDeployments: t.stringList({ description: deploymentsText, validate: textList(textMax.name) }),
     expiresAt: t.field({ type: 'DateTime', description: 'When it stops working; default: never.' }),
   }),
 });
@@ -71,12 +90,30 @@ const RevokeApiKeyInput = builder.inputType('RevokeApiKeyInput', {
   fields: (t) => ({ keyId: t.id({ required: true, description: 'The key: plain UUID or global id.' }) }),
 });
 const RotateApiKeyInput = builder.inputType('RotateApiKeyInput', {
-  description: 'Which key gets a new secret.',
-  fields: (t) => ({ keyId: t.id({ required: true, description: 'The key: plain UUID or global id.' }) }),
+  description: 'Which key gets a new secret, and what changes about it; what is left out stays.',
+  fields: (t) => ({
+    keyId: t.id({ required: true, description: 'The key: plain UUID or global id.' }),
+    scopes: t.stringList({ description: `What to narrow it to from now on; an empty list = all that its role has. ${scopeNames}`, validate: textList(textMax.name) }),
+    limits: t.field({ type: ApiKeyLimitsInput, description: 'Its limits from now on, all of them.' }),
+    allowedDeployments: t.stringList({ description: deploymentsText, validate: textList(textMax.name) }),
+  }),
 });
 
-function toCreateApiKey({ name, owner, role: given, scopes, expiresAt }: typeof CreateApiKeyInput.$inferInput): CreateApiKey {
-  return { name, owner, role: given, ...(scopes ? { scopes } : {}), ...(expiresAt ? { expiresAt } : {}) };
+type NarrowInput = Pick<typeof RotateApiKeyInput.$inferInput, 'scopes' | 'limits' | 'allowedDeployments'>;
+
+function toNarrowKey({ scopes: given, limits, allowedDeployments }: NarrowInput): NarrowKey {
+  return { ...(given ? { scopes: given } : {}), ...(limits ? { limits: { ...limits } } : {}), ...(allowedDeployments ? { allowedDeployments: allowedDeployments.map(plainDeployment) } : {}) };
+}
+
+/** A name stays a name; a global id stands for the plain one. */
+function plainDeployment(nameOrId: string): string {
+  const decoded = decodeGlobalId(nameOrId);
+  return decoded?.typename === 'Deployment' ? decoded.id : nameOrId;
+}
+
+function toCreateApiKey(input: typeof CreateApiKeyInput.$inferInput): CreateApiKey {
+  const { name, owner, role: given, expiresAt } = input;
+  return { name, owner, role: given, ...toNarrowKey(input), ...(expiresAt ? { expiresAt } : {}) };
 }
 
 builder.queryField('apiKeys', (t) =>
@@ -118,9 +155,9 @@ builder.mutationField('rotateApiKey', (t) =>
   t.field({
     type: secretPayload('RotateApiKey', 'rotateApiKey'),
     authScopes: { role },
-    description: 'Gives a key a new secret; the old one stops working at once.',
+    description: 'Gives a key a new secret, and other scopes, limits or deployments where they are given; the old one stops working at once.',
     args: { input: t.arg({ type: RotateApiKeyInput, required: true, description: 'Which one.' }) },
     errors: resultOf('RotateApiKey', [NotFoundError, InvalidStateError]),
-    resolve: (_root, { input }, context) => outcomeOf(() => context.services.access.rotateKey(toUuid('ApiKey', input.keyId), principalOf(context))),
+    resolve: (_root, { input }, context) => outcomeOf(() => context.services.access.rotateKey(toUuid('ApiKey', input.keyId), principalOf(context), toNarrowKey(input))),
   }),
 );

@@ -1,4 +1,5 @@
 import type { DeploymentUse, DiskSample, GpuSample, ResourcesSample } from '../../../../shared/resources-sample.ts';
+import { mayUseDeployment } from '../../../../shared/principal.ts';
 import { builder } from '../../builder.ts';
 import { VolumePurpose } from '../downloads/enums.ts';
 
@@ -89,7 +90,7 @@ export const SystemResources = builder.objectRef<ResourcesSample>('SystemResourc
     gpus: t.field({ type: [Gpu], description: 'The graphics cards.', resolve: (sample) => [...sample.gpus] }),
     network: t.expose('network', { type: Network, nullable: true, description: 'The network; null where it cannot be told.' }),
     process: t.expose('process', { type: ServiceProcess, description: 'This service itself.' }),
-    deployments: t.field({ type: [DeploymentShare], description: 'The deployments that run.', resolve: (sample) => [...sample.deployments] }),
+    deployments: t.field({ type: [DeploymentShare], description: 'The deployments that run.', resolve: (sample, _args, { principal }) => sample.deployments.filter(({ deploymentId }) => principal !== null && mayUseDeployment(principal, deploymentId)) }),
     collectedAt: t.expose('collectedAt', { type: 'DateTime', description: 'When it was measured.' }),
   }),
 });

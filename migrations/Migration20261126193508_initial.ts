@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126191353_initial extends Migration {
+export class Migration20261126193508_initial extends Migration {
 
-  override name = 'Migration20261126191353_initial';
+  override name = 'Migration20261126193508_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "alerts" ("id" uuid not null, "open_key" varchar(255) null, "status" text not null, "rule_id" uuid not null, "rule_name" varchar(255) not null, "metric" text not null, "comparison" text null, "threshold" double precision null, "severity" text not null, "target_kind" text not null, "target_id" text not null, "target_name" text not null, "host" varchar(255) null, "value" double precision null, "message" text not null, "instance_id" uuid not null, "raised_at" timestamptz not null, "acknowledged_at" timestamptz null, "acknowledged_by" varchar(255) null, "resolved_at" timestamptz null, "resolved_reason" text null, primary key ("id"));`);
@@ -29,7 +29,7 @@ export class Migration20261126191353_initial extends Migration {
 
     this.addSql(`create table "alert_rule_seeds" ("id" varchar(255) not null, "made_at" timestamptz not null, primary key ("id"));`);
 
-    this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
+    this.addSql(`create table "api_keys" ("id" uuid not null, "name" varchar(255) not null, "owner" varchar(255) not null, "role" text not null, "prefix" varchar(255) not null, "hash" varchar(255) not null, "retired_hashes" jsonb not null, "scopes" jsonb not null, "requests_per_minute" int null, "tokens_per_day" int null, "allowed_deployments" jsonb null, "expires_at" timestamptz null, "revoked_at" timestamptz null, "last_used_at" timestamptz null, "created_at" timestamptz not null, primary key ("id"));`);
     this.addSql(`alter table "api_keys" add constraint "api_keys_prefix_unique" unique ("prefix");`);
     this.addSql(`alter table "api_keys" add constraint "api_keys_role_check" check ("role" in ('ADMIN', 'OPERATOR', 'USER', 'VIEWER'));`);
 
@@ -93,6 +93,8 @@ export class Migration20261126191353_initial extends Migration {
     this.addSql(`create index "storage_jobs_status_index" on "storage_jobs" ("status");`);
     this.addSql(`alter table "storage_jobs" add constraint "storage_jobs_kind_check" check ("kind" in ('verify', 'repair', 'import', 'adopt'));`);
     this.addSql(`alter table "storage_jobs" add constraint "storage_jobs_status_check" check ("status" in ('running', 'completed', 'failed'));`);
+
+    this.addSql(`create table "token_usage" ("key_id" uuid not null, "day" varchar(255) not null, "tokens" bigint not null, primary key ("key_id", "day"));`);
   }
 
 }
