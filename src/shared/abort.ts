@@ -9,7 +9,11 @@ export class StopReason extends Error {
   readonly why: StopCause;
 
   constructor(why: StopCause) {
+    // Made for each request that ends; a stack, which nobody asks for, would cost more than all the rest of it.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(`stopped: ${why}`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.why = why;
   }
 }

@@ -93,7 +93,8 @@ export class MemoryTokenStream implements TokenStream {
   }
 
   has(messageId: string): Promise<boolean> {
-    this.#sweep();
+    const stream = this.#streams.get(messageId);
+    if (stream && this.#isOver(stream)) this.#drop(messageId, stream);
     return Promise.resolve(this.#streams.has(messageId));
   }
 
@@ -132,7 +133,6 @@ export class MemoryTokenStream implements TokenStream {
   }
 
   #open(messageId: string): Stream {
-    this.#sweep();
     if (this.#streams.size >= this.#messagesMax && !this.#dropLeastUsed()) throw new AppError('OVERLOADED', 'Too many answers are being written at the same time.');
     const stream: Stream = { pieces: [], newest: null, bytes: 0, outcome: null, endedAtMs: 0 };
     this.#streams.set(messageId, stream);
@@ -170,11 +170,12 @@ export class MemoryTokenStream implements TokenStream {
     for (const wake of this.#followers.get(messageId) ?? []) wake();
   }
 
+  #isOver({ outcome, endedAtMs }: Stream): boolean {
+    return outcome !== null && this.#clock.monotonicMs() - endedAtMs >= this.#keepEndedMs;
+  }
+
   #sweep(): void {
-    const now = this.#clock.monotonicMs();
-    for (const [messageId, stream] of this.#streams) {
-      if (stream.outcome && now - stream.endedAtMs >= this.#keepEndedMs) this.#drop(messageId, stream);
-    }
+    for (const [messageId, stream] of this.#streams) if (this.#isOver(stream)) this.#drop(messageId, stream);
   }
 
   #planSweep(): void {
