@@ -1,6 +1,6 @@
 import type { ResourcesSample } from '../../shared/resources-sample.ts';
 
-/** Ten minutes of every sample, then one each half minute for the rest of six hours: about 1,000 samples in all. */
+/** Ten minutes of every sample (five while they are taken each second), then one each half minute for the rest of six hours: about 1,000 samples in all. */
 const newestKept = 300;
 const olderEveryMs = 30_000;
 const keptForMs = 6 * 3_600_000;

@@ -1,4 +1,4 @@
-import { abortable } from '../../shared/async.ts';
+import { abortable, createGate, type Gate } from '../../shared/async.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { validationFailed } from '../../shared/errors.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
@@ -11,6 +11,8 @@ import type { System } from './types.ts';
 export type SystemServiceDeps = { sampler: Sampler; events: EventBus; clock: Clock; logger: Logger };
 
 const sampleEveryMs = 2_000;
+/** While a reader wants them as often as that; a sample takes some 20 ms of work. */
+const quickEveryMs = 1_000;
 /** The same fault again and again is told once a minute. */
 const faultToldEveryMs = 60_000;
 const intervalMaxSeconds = 3600;
@@ -23,6 +25,11 @@ export class SystemService implements System {
   #first: Promise<ResourcesSample> | null = null;
   #loop: Promise<void> = Promise.resolve();
   #faultToldAtMs = Number.NEGATIVE_INFINITY;
+  #takenAtMs = Number.NEGATIVE_INFINITY;
+  /** Readers that want a sample more often than it is taken for nobody. */
+  #quickReaders = 0;
+  #hurry = new AbortController();
+  #sampled: Gate = createGate();
 
   constructor(deps: SystemServiceDeps) {
     this.#deps = deps;
@@ -47,13 +54,27 @@ export class SystemService implements System {
 
   async *watch(intervalSeconds: number, signal: AbortSignal): AsyncIterable<ResourcesSample> {
     assertBetween('interval_seconds', intervalSeconds, intervalMaxSeconds);
-    // Each reader paces itself and takes the newest sample: one that is slow costs nothing.
-    while (!signal.aborted && !this.#end.signal.aborted) {
-      yield await this.resources(signal);
-      const either = AbortSignal.any([signal, this.#end.signal]);
-      await this.#deps.clock.sleep(intervalSeconds * 1000, either).catch((error: unknown) => {
-        if (!either.aborted) throw error;
-      });
+    const isQuick = intervalSeconds * 1000 < sampleEveryMs;
+    if (isQuick) this.#readersChange(1);
+    try {
+      yield* this.#paced(intervalSeconds * 1000, AbortSignal.any([signal, this.#end.signal]));
+    } finally {
+      if (isQuick) this.#readersChange(-1);
+    }
+  }
+
+  /** Each reader paces itself and takes the newest sample, each of them once: one that is slow costs nothing. */
+  async *#paced(intervalMs: number, ended: AbortSignal): AsyncIterable<ResourcesSample> {
+    const isOver = (): boolean => ended.aborted;
+    try {
+      for (;;) {
+        const sample = await this.resources(ended);
+        yield sample;
+        await this.#deps.clock.sleep(intervalMs, ended);
+        while (this.#newest === sample) await abortable(this.#sampled.opened, ended);
+      }
+    } catch (error) {
+      if (!isOver()) throw error;
     }
   }
 
@@ -67,12 +88,32 @@ export class SystemService implements System {
     const isOver = (): boolean => signal.aborted;
     while (!isOver()) {
       try {
-        await this.#deps.clock.sleep(sampleEveryMs, signal);
+        await this.#untilDue(signal);
         await this.#take();
       } catch (error) {
         if (!isOver()) this.#tell(error);
       }
     }
+  }
+
+  async #untilDue(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#deps;
+    for (;;) {
+      const everyMs = this.#quickReaders > 0 ? quickEveryMs : sampleEveryMs;
+      const leftMs = this.#takenAtMs + everyMs - clock.monotonicMs();
+      if (leftMs <= 0) return;
+      const { signal: hurried } = this.#hurry;
+      await clock.sleep(leftMs, AbortSignal.any([signal, hurried])).catch((error: unknown) => {
+        if (!hurried.aborted || signal.aborted) throw error;
+      });
+    }
+  }
+
+  #readersChange(by: 1 | -1): void {
+    this.#quickReaders += by;
+    const before = this.#hurry;
+    this.#hurry = new AbortController();
+    before.abort();
   }
 
   #takeFirst(): Promise<ResourcesSample> {
@@ -81,8 +122,11 @@ export class SystemService implements System {
   }
 
   async #take(): Promise<ResourcesSample> {
-    const sample = await this.#deps.sampler.sample();
+    const sample = await this.#deps.sampler.sample().finally(() => (this.#takenAtMs = this.#deps.clock.monotonicMs()));
     this.#newest = sample;
+    const gate = this.#sampled;
+    this.#sampled = createGate();
+    gate.open();
     this.#history.add(sample);
     this.#deps.events.publish('system.sampled', 'system', { sample });
     return sample;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from '@jest/globals';
 import { createSystem, type SystemRoom } from '../../../src/domains/system/create-system.ts';
 import { InProcessEventBus } from '../../../src/infrastructure/events/in-process-event-bus.ts';
+import { eventually } from '../../support/eventually.ts';
 import { createManualClock, type ManualClock } from '../../support/manual-clock.ts';
 import { createRecordingLogger } from '../../support/recording-logger.ts';
 
@@ -71,6 +72,26 @@ it('gives a watcher the present sample, then one each interval, until it stops',
   const third = watching.next();
   ended.abort();
   expect((await third).done).toBe(true);
+});
+
+it('measures each second while a watcher wants that, each sample once, and each two seconds for all others', async () => {
+  await room.start();
+  const ended = new AbortController();
+  const quick = room.system.watch(1, ended.signal)[Symbol.asyncIterator]();
+  const seen = [((await quick.next()) as IteratorYieldResult<{ collectedAt: string }>).value.collectedAt];
+  await eventually('the next sample is due in a second', () => clock.sleeps().includes(1_000));
+  expect(clock.sleeps()).not.toContain(2_000);
+  for (let times = 0; times < 3; times += 1) {
+    const next = quick.next();
+    await eventually('both sleep', () => clock.sleeps().filter((ms) => ms === 1_000).length === 2);
+    clock.advance(1_000);
+    seen.push(((await next) as IteratorYieldResult<{ collectedAt: string }>).value.collectedAt);
+  }
+  expect(seen.map((time) => time.slice(17, 19))).toEqual(['00', '01', '02', '03']);
+  const last = quick.next();
+  ended.abort();
+  expect((await last).done).toBe(true);
+  await eventually('nobody is in a hurry', () => clock.sleeps().length === 1 && clock.sleeps()[0] === 2_000);
 });
 
 it('refuses an interval out of range', async () => {
