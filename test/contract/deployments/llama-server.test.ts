@@ -154,3 +154,24 @@ describe('the guard of an engine', () => {
     expect(isAlive(engine.pid ?? 0)).toBe(false);
   });
 });
+
+const canBeSomebodyElse = process.platform === 'linux' && process.getuid?.() === 0;
+
+(canBeSomebodyElse ? it : it.skip)('does not take the server of another account for its own, nor tell it the key, when that was quicker to take the port', async () => {
+  const thief = spawn(process.execPath, ['--eval', `
+    process.setgid(65534); process.setuid(65534);
+    const server = require('node:http').createServer((request, response) => {
+      if (request.headers.authorization) console.log('key');
+      response.end(request.url === '/slots' ? '[{"is_processing":false,"n_ctx":256}]' : '{"status":"ok"}');
+    });
+    server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+  `], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let told = '';
+  thief.stdout.on('data', (chunk: Buffer) => (told += chunk.toString()));
+  await eventually('the thief listens', () => told.includes('\n'));
+  const program = join(folder, 'cannot-bind');
+  writeFileSync(program, `#!${process.execPath}\nsetTimeout(() => process.exit(1), 500);\n`, { mode: 0o700 });
+  await expect(start(program, { port: Number(told.trim()) })).rejects.toMatchObject({ code: 'PORT_IN_USE' });
+  expect(told).not.toContain('key');
+  thief.kill();
+});

@@ -9,6 +9,7 @@ import { GgufError } from '../../../../../shared/gguf/errors.ts';
 import { defaultContextSize } from '../../../../../shared/gguf/fit-policy.ts';
 import type { OutgoingHttp } from '../../../../../shared/outgoing-http.ts';
 import { freePort, isPortFree } from '../../../../../platform/free-port.ts';
+import { isOurPort } from '../../../../../platform/port-owner.ts';
 import { identifyProcess, isSameProcess, type ProcessIdentity } from '../../../../../platform/process-identity.ts';
 import { signalIfSame, watchExit, type EngineAddress } from '../adopted-engine.ts';
 import { exitOf, orKilled, tellChild } from '../engine-child.ts';
@@ -72,6 +73,7 @@ export type AdoptLlamaServerOptions = { engine: EngineAddress; deploymentId: str
 export async function adoptLlamaServer({ engine, deploymentId, runDir, http }: AdoptLlamaServerOptions, signal: AbortSignal): Promise<LocalEngine | null> {
   if (!(await isSameProcess(engine))) return null;
   const server: Server = { http, baseUrl: `http://127.0.0.1:${engine.port}`, secret: engine.secret };
+  if (!(await isOurPort(engine.port))) throw new Error('another account of this machine has the port of llama-server');
   if ((await readSlots(server, signal)) === null) throw new Error('llama-server does not answer to its key');
   await resumeGuard(runDir, engine.pid);
   const over = new AbortController();
@@ -166,7 +168,8 @@ type Slots = z.infer<typeof slotsSchema>;
 /** Its slots once it serves. Asking for them also shows that the server behind the port is the one with our key. */
 async function untilServing(server: Server, run: { start: Start; onExit: Promise<EngineExit> }, signal: AbortSignal): Promise<Slots> {
   const ended = run.onExit.then(async (exit) => Promise.reject(await explainExit(run.start, exit)));
-  return await untilReady((asking) => readSlots(server, asking), ended, signal);
+  // Between the choice of the port and its opening somebody else may take it, and would be sent the key and every prompt.
+  return await untilReady(async (asking) => ((await isOurPort(run.start.port)) ? await readSlots(server, asking) : null), ended, signal);
 }
 
 /** Null while it loads. */
