@@ -143,7 +143,8 @@ export class Conversation {
 
   #show(event: StreamEvent): AnswerEnd | null {
     const { output } = this.#options.context;
-    output.data({ ...toRestJson(event), session_id: this.#sessionId });
+    const { text, ...others } = event;
+    output.data({ ...toRestJson(typeof text === 'string' ? event : others), session_id: this.#sessionId });
     if (event.type === 'TOKEN' && event.text !== null) output.piece(event.text);
     if (event.type !== 'END') return null;
     output.piece('\n');

@@ -96,10 +96,10 @@ function addCompletion(program: Command, onExit: OnExit): void {
 }
 
 /** The whole command line; `onExit` gets the exit code of the command that was given. */
-export function buildProgram(onExit: OnExit, signals: StopSignals | null = null): Command {
+export function buildProgram(onExit: OnExit, signals: StopSignals | null = null, isJson = false): Command {
   const program = new Command('llm-manager')
     .description('Finds, downloads, runs and talks to large language models on your own machines.')
-    .version(`llm-manager ${version}`, '--version')
+    .version(isJson ? JSON.stringify({ name: 'llm-manager', version }) : `llm-manager ${version}`, '--version')
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({ outputError: (text, write) => write(`llm-manager: VALIDATION_FAILED: ${toTerminalText(text).replace(/^error: /, '').trim().replaceAll(/\s*\n\s*/g, ' ')}\n`) })
     .exitOverride();
@@ -114,7 +114,7 @@ export function buildProgram(onExit: OnExit, signals: StopSignals | null = null)
 export async function runProgram(argv: readonly string[], signals: StopSignals | null = null): Promise<number> {
   let code: number = exitCodes.done;
   try {
-    await buildProgram((given) => (code = given), signals).parseAsync([...argv]);
+    await buildProgram((given) => (code = given), signals, argv.includes('--json')).parseAsync([...argv]);
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     // Help and version end here too, with 0.

@@ -94,6 +94,28 @@ function mask(error: unknown, { requestId, logger }: ErrorScope): AppError {
   return new AppError('INTERNAL', 'Something went wrong on our side.');
 }
 
+/** `config.base_url` is `config.baseUrl` here; names of environment variables are the caller's own. */
+function camelCase(field: string): string {
+  const [before = '', ...own] = field.split(/(?<=(?:^|\.)environment)\./);
+  return [before.replaceAll(/_([a-z])/g, (_match, letter: string) => letter.toUpperCase()), ...own].join('.');
+}
+
+/** Domains name fields as REST does; here they are named as the caller of GraphQL wrote them. */
+function inGraphqlWords(error: AppError): AppError {
+  const fields = error.details?.['fields'];
+  if (error.code !== 'VALIDATION_FAILED' || !Array.isArray(fields)) return error;
+  const faults = (fields as FieldFault[]).map(({ field, message }) => ({ field: camelCase(field), message }));
+  const [first] = fields as FieldFault[];
+  const isNamed = first !== undefined && error.message === `${first.field}: ${first.message}`;
+  const { retryAfterSeconds, internal } = error;
+  return new AppError(error.code, isNamed ? `${camelCase(first.field)}: ${first.message}` : error.message, {
+    details: { ...error.details, fields: faults },
+    cause: error,
+    ...(internal === undefined ? {} : { internal }),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  });
+}
+
 function extensionsOf({ code, details, retryAfterSeconds }: AppError, { requestId }: ErrorScope): ErrorExtensions {
   return { code, requestId, ...(details ? { details } : {}), ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
 }
@@ -108,7 +130,7 @@ function responseOf({ extensions }: GraphQLError): Pick<GraphQLErrorExtensions, 
 /** An error as callers see it: `extensions.code` of the closed list, request id, details; logged when it is ours. */
 export function toWireError(error: unknown, scope: ErrorScope): GraphQLError {
   if (error instanceof WireError) return error;
-  const shown = toAppError(error) ?? mask(error, scope);
+  const shown = inGraphqlWords(toAppError(error) ?? mask(error, scope));
   const given = error instanceof GraphQLError ? error : undefined;
   return new WireError(shown.message, {
     nodes: given?.nodes ?? null,

@@ -18,7 +18,8 @@ const sampling = {
   min_p: z.number().min(0).max(1).nullish(),
   max_tokens: z.int().min(1).max(int32Max).nullish(),
   stop: z.union([stopText, z.array(stopText).max(16)]).nullish(),
-  seed: z.int().min(0).max(int32Max).nullish(),
+  // Many clients send -1 for none.
+  seed: z.int().min(-1).max(int32Max).nullish().transform((seed) => (seed === -1 ? null : seed)),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   repeat_penalty: z.number().gt(0).max(2).nullish(),

@@ -20,6 +20,7 @@ const commonErrors: readonly ErrorCode[] = [
   'TIMEOUT',
   'INTERNAL',
 ];
+/** Also where no body is meant to come: one that comes is looked at all the same. */
 const bodyErrors: readonly ErrorCode[] = ['PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'];
 
 const statusTexts: Readonly<Record<number, string>> = { 200: 'Done.', 201: 'Made.', 202: 'Accepted; it goes on.', 204: 'Done; there is nothing to say.' };
@@ -114,7 +115,7 @@ function successResponses(route: RestRoute, components: Components): Json {
 }
 
 function operation(route: RestRoute, components: Components): Json {
-  const codes = [...commonErrors, ...route.errors, ...(route.body ? bodyErrors : [])];
+  const codes = [...commonErrors, ...route.errors, ...(route.method === 'GET' ? [] : bodyErrors)];
   return {
     operationId: route.operationId,
     tags: [route.tag],

@@ -18,6 +18,17 @@ const chat = '/v1/chat/completions';
 type ErrorBody = { error: { message: string; type: string; param: string | null; code: string } };
 const errorOf = async (response: Response): Promise<ErrorBody['error'] & { status: number }> => ({ status: response.status, ...((await response.json()) as ErrorBody).error });
 
+describe('a seed', () => {
+  it.each([[-1, undefined], [null, undefined], [0, 0], [2_147_483_647, 2_147_483_647]])('of %j reaches the engine as %j', async (seed, passed) => {
+    expect((await bench.post(chat, { model, messages, seed })).status).toBe(200);
+    expect(bench.world.server.requests[0]!.body['seed']).toBe(passed);
+  });
+
+  it.each([-2, 2_147_483_648, 1.5])('of %j is refused', async (seed) => {
+    expect(await errorOf(await bench.post(chat, { model, messages, seed }))).toMatchObject({ status: 400, param: 'seed' });
+  });
+});
+
 describe('an error of the gateway', () => {
   it.each([
     ['no key', () => fetch(`${bench.url}/v1/models`), { status: 401, type: 'authentication_error', code: 'invalid_api_key' }],

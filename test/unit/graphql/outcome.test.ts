@@ -73,6 +73,13 @@ describe('toWireError', () => {
     expect(missing.extensions['details']).toEqual({ fields: [{ field: 'first', message: 'is required' }] });
   });
 
+  it('names fields as callers of GraphQL write them, and leaves names of environment variables alone', () => {
+    const wire = toWireError(validationFailed([{ field: 'config.base_url', message: 'no' }, { field: 'config.environment.my_name', message: 'no' }, { field: 'limits.tokens_per_day', message: 'no' }]), scopeOf());
+    expect(wire.message).toBe('config.baseUrl: no');
+    expect(wire.extensions['details']).toEqual({ fields: [{ field: 'config.baseUrl', message: 'no' }, { field: 'config.environment.my_name', message: 'no' }, { field: 'limits.tokensPerDay', message: 'no' }] });
+    expect(errorOf({ errors: [wire] })).toMatchObject({ message: 'config.base_url: no', details: { fields: [{ field: 'config.base_url' }, { field: 'config.environment.my_name' }, { field: 'limits.tokens_per_day' }] } });
+  });
+
   it('counts a value that no type can hold as our fault', () => {
     const wire = toWireError(new GraphQLError('Enum "X" cannot represent value: "y"', { path: ['a', 'b'] }), scopeOf());
     expect(wire.extensions['code']).toBe('INTERNAL');
