@@ -25,8 +25,16 @@ function post(url: string, body: object, headers: Record<string, string>): Promi
 
 async function readEvents(response: IncomingMessage, onData: (data: string) => void): Promise<void> {
   if (response.statusCode !== 200) throw new Error(`status ${response.statusCode}: ${Buffer.concat(await response.toArray()).toString('utf8')}`);
-  const parser = createParser({ onEvent: ({ data }) => onData(data) });
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  const parser = createParser({
+    onEvent: ({ data }) => {
+      try {
+        onData(data);
+      } catch (error) {
+        reject(error);
+      }
+    },
+  });
   response.setEncoding('utf8').on('data', (chunk: string) => parser.feed(chunk));
   response.on('end', () => resolve(undefined)).on('error', reject);
   await promise;

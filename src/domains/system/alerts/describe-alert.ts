@@ -13,7 +13,7 @@ export function describeAlert(rule: Pick<AlertRuleView, 'metric' | 'comparison' 
 const stateTexts: Partial<Record<AlertMetric, string>> = {
   deployment_failed: 'has failed',
   deployment_unhealthy: 'is unhealthy',
-  deployment_restarting: 'is starting again after its engine ended unexpectedly',
+  deployment_restarting: 'has lost its engine and has been restarting',
   download_failed: 'has failed',
 };
 
