@@ -17,6 +17,8 @@ export async function waitForJob({ output, signal }: Pick<CommandContext, 'outpu
   const { storageJobId } = begun;
   const view = new ProgressView(output);
   output.note('The service goes on with it, also when this command ends.');
+  const sayThatItGoesOn = (): void => output.note(`It goes on in the service; "llm-manager cancel ${storageJobId}" ends it.`);
+  signal.addEventListener('abort', sayThatItGoesOn, { once: true });
   try {
     view.updateJob(begun);
     for (let misses = 0; ; ) {
@@ -27,6 +29,7 @@ export async function waitForJob({ output, signal }: Pick<CommandContext, 'outpu
         misses = 0;
         view.updateJob(storageJob);
         if (storageJob.status === 'COMPLETED') return storageJob;
+        if (storageJob.status === 'CANCELLED') throw new AppError('INVALID_STATE', 'It was cancelled.');
         if (storageJob.status === 'FAILED') throw new AppError(toErrorCode(storageJob.error?.code), storageJob.error?.message ?? 'It failed.');
       } catch (error) {
         misses += 1;
@@ -34,6 +37,7 @@ export async function waitForJob({ output, signal }: Pick<CommandContext, 'outpu
       }
     }
   } finally {
+    signal.removeEventListener('abort', sayThatItGoesOn);
     view.end();
   }
 }

@@ -16,6 +16,7 @@ export const auditActions = [
   'storage.delete',
   'storage.import',
   'storage.adopt',
+  'storage.cancel',
   'deployment.start',
   'deployment.stop',
   'deployment.restart',

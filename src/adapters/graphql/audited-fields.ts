@@ -35,6 +35,7 @@ export const auditedMutations: Readonly<Record<string, Rule | null>> = {
   repairInstalledModel: { action: 'storage.repair', kind: 'installed_model', input: 'installedModelId' },
   deleteInstalledModel: { action: 'storage.delete', kind: 'installed_model', input: 'installedModelId' },
   importModel: { action: 'storage.import', kind: 'installed_model' },
+  cancelStorageJob: { action: 'storage.cancel', kind: 'storage_job', input: 'id' },
   adoptModels: { action: 'storage.adopt', kind: 'installed_model' },
   refreshModel: null,
   startDeployment: { action: 'deployment.start', kind: 'deployment', input: 'deploymentId', made: 'deployment' },

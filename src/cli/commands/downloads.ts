@@ -1,5 +1,6 @@
 import {
   CancelDownloadDocument,
+  CancelStorageJobDocument,
   DownloadProgressDocument,
   ListDownloadsDocument,
   PauseDownloadDocument,
@@ -10,7 +11,7 @@ import {
   type OverridableRule,
   type StartDownloadInput,
 } from '../../../schema/generated/graphql.ts';
-import { AppError } from '../../shared/errors.ts';
+import { AppError, isAppError } from '../../shared/errors.ts';
 import { toList, toRestJson } from '../../shared/json-view.ts';
 import type { CommandContext, Handler } from '../context.ts';
 import { enumFlag, listFlag, numberFlag, textFlag, type Flags } from '../flags.ts';
@@ -117,4 +118,21 @@ function changing(change: 'pause' | 'resume' | 'cancel'): Handler {
 
 export const pause = changing('pause');
 export const resume = changing('resume');
-export const cancel = changing('cancel');
+const cancelTask = changing('cancel');
+
+/** Of a download, or of work on stored models: both are named by the command that began them. */
+export const cancel: Handler = async (context, args) => {
+  const { output, signal, connect } = context;
+  try {
+    return await cancelTask(context, args);
+  } catch (error) {
+    if (!isAppError(error, 'DOWNLOAD_NOT_FOUND')) throw error;
+    const { cancelStorageJob } = await (await connect()).execute(CancelStorageJobDocument, { input: { id: args[0] ?? '' } }, signal);
+    // Of neither: what most people mean is a download.
+    if ('code' in cancelStorageJob && cancelStorageJob.code === 'NOT_FOUND') throw error;
+    const { job } = accept(cancelStorageJob);
+    output.data({ job: toRestJson(job) });
+    output.line(`${job.storageJobId}  ${word(job.kind)}  ${word(job.status)}`);
+    return undefined;
+  }
+};

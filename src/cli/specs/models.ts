@@ -82,5 +82,5 @@ export const modelSpecs: readonly CommandSpec[] = [
   },
   { usage: 'pause <task>', description: 'hold a download', examples: ['llm-manager pause <task>'], load: async () => (await import('../commands/downloads.ts')).pause },
   { usage: 'resume <task>', description: 'go on with a download', examples: ['llm-manager resume <task>'], load: async () => (await import('../commands/downloads.ts')).resume },
-  { usage: 'cancel <task>', description: 'end a download and remove what is there of it', examples: ['llm-manager cancel <task>'], load: async () => (await import('../commands/downloads.ts')).cancel },
+  { usage: 'cancel <task>', description: 'end a download and remove what is there of it, or end work on stored models', examples: ['llm-manager cancel <task>'], load: async () => (await import('../commands/downloads.ts')).cancel },
 ];

@@ -34,9 +34,9 @@ export class StorageJobRepository {
     return await readRows(this.#em(), StorageJob, 'where status = ? order by id limit ?', ['running', manyMax]);
   }
 
-  /** Of one that runs; of others nothing. */
-  async saveProgress(id: string, progress: Pick<StorageJob, 'readBytes' | 'totalBytes'>): Promise<void> {
-    await this.#em().nativeUpdate(StorageJob, { id, status: 'running' }, progress);
+  /** False when it does not run any more; nothing is stored then. */
+  async saveProgress(id: string, progress: Pick<StorageJob, 'readBytes' | 'totalBytes'>): Promise<boolean> {
+    return (await this.#em().nativeUpdate(StorageJob, { id, status: 'running' }, progress)) > 0;
   }
 
   /** False when it has ended before. */

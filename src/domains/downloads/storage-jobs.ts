@@ -1,4 +1,4 @@
-import { StopReason } from '../../shared/abort.ts';
+import { StopReason, stopCauseOf } from '../../shared/abort.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { AppError, isAppError, toStoredError, type StoredError } from '../../shared/errors.ts';
 import type { Instances } from '../../shared/instances.ts';
@@ -36,6 +36,8 @@ const keptMs = 7 * 86_400_000;
 const interrupted: StoredError = { code: 'INTERRUPTED', message: 'The service ended before it was done; ask for it again.' };
 
 type Running = { kind: StorageJobKind; count: ReadCount; ended: AbortController; startedAt: Date };
+/** Answered as a job. */
+type Entered = Running & { following: Promise<void> };
 type Found = { models: readonly InstalledModelView[]; task: DownloadTaskView | null };
 
 /**
@@ -46,8 +48,7 @@ export class ModelJobs implements StorageJobs {
   readonly #options: StorageJobsOptions;
   readonly #running = new Set<Running>();
   /** Of the jobs of this process, by their ids. */
-  readonly #counts = new Map<string, ReadCount>();
-  readonly #following = new Set<Promise<void>>();
+  readonly #entered = new Map<string, Entered>();
   readonly #stopping = new AbortController();
   #stopWatching: () => void = () => undefined;
 
@@ -69,7 +70,7 @@ export class ModelJobs implements StorageJobs {
     const reason = new StopReason('shutdown');
     this.#stopping.abort(reason);
     for (const { ended } of this.#running) ended.abort(reason);
-    await Promise.all(this.#following);
+    await Promise.all([...this.#entered.values()].map(({ following }) => following));
   }
 
   async verify(id: string, signal: AbortSignal): Promise<{ installedModel: InstalledModelView; job: StorageJobView | null }> {
@@ -97,6 +98,19 @@ export class ModelJobs implements StorageJobs {
   async find(id: string): Promise<StorageJobView | null> {
     const row = await this.#options.repository.find(id);
     return row && this.#toView(row);
+  }
+
+  async cancel(id: string): Promise<StorageJobView> {
+    const { repository, clock } = this.#options;
+    const own = this.#entered.get(id);
+    if (own) {
+      own.ended.abort(new StopReason('cancelled'));
+      await own.following;
+    } else if (await repository.find(id)) await repository.end(id, 'cancelled', { at: clock.now() });
+    const job = await this.find(id);
+    if (!job) throw new AppError('NOT_FOUND', 'There is no such storage job.');
+    if (job.status !== 'cancelled') throw new AppError('INVALID_STATE', `It is ${job.status} already.`, { details: { status: job.status, allowed: ['running'] } });
+    return job;
   }
 
   async #run<Result>({ kind, about }: { kind: StorageJobKind; about: readonly string[] }, work: (count: ReadCount, signal: AbortSignal) => Promise<Result>, found: (result: Result) => Found, signal: AbortSignal): Promise<{ result: Result | null; job: StorageJobView | null }> {
@@ -132,29 +146,27 @@ export class ModelJobs implements StorageJobs {
     }
   }
 
-  async #enter({ kind, count, startedAt }: Running, about: readonly string[], working: Promise<Found>): Promise<StorageJobView> {
+  async #enter(running: Running, about: readonly string[], working: Promise<Found>): Promise<StorageJobView> {
+    const { kind, count, startedAt } = running;
     const { repository, instances } = this.#options;
     // Told in `#follow`; before that it must not count as unhandled.
     working.catch(() => undefined);
     const { readBytes, totalBytes } = count;
     const job = { kind, readBytes, totalBytes, installedModelIds: about, instanceId: instances.self.id, startedAt };
     const id = await repository.create(job);
-    this.#counts.set(id, count);
-    const following = this.#follow(id, count, working).finally(() => {
-      this.#counts.delete(id);
-      this.#following.delete(following);
-    });
-    this.#following.add(following);
+    const following = this.#follow(id, running, working).finally(() => this.#entered.delete(id));
+    this.#entered.set(id, { ...running, following });
     return { ...job, id, status: 'running', taskId: null, error: null, finishedAt: null };
   }
 
-  async #follow(id: string, count: ReadCount, working: Promise<Found>): Promise<void> {
+  async #follow(id: string, running: Running, working: Promise<Found>): Promise<void> {
     const { repository, clock, logger } = this.#options;
+    const { count } = running;
     const ended = new AbortController();
-    const saving = this.#saveProgress(id, count, ended.signal);
+    const saving = this.#saveProgress(id, running, ended.signal);
     const end = await working.then(
       ({ models, task }) => ({ to: 'completed' as const, installedModelIds: models.map((model) => model.id), taskId: task?.id ?? null }),
-      (error: unknown) => ({ to: 'failed' as const, error: this.#storedError(id, error) }),
+      (error: unknown) => (stopCauseOf(running.ended.signal.reason) === 'cancelled' ? { to: 'cancelled' as const } : { to: 'failed' as const, error: this.#storedError(id, error) }),
     );
     ended.abort();
     await saving;
@@ -179,8 +191,9 @@ export class ModelJobs implements StorageJobs {
     return toStoredError(error, 'INTERNAL', 'Something went wrong in the service; its log says what.');
   }
 
-  async #saveProgress(id: string, count: ReadCount, ended: AbortSignal): Promise<void> {
+  async #saveProgress(id: string, running: Running, ended: AbortSignal): Promise<void> {
     const { repository, clock, logger } = this.#options;
+    const { count } = running;
     let saved = count.readBytes;
     const isEnded = (): boolean => ended.aborted;
     while (!isEnded()) {
@@ -188,21 +201,26 @@ export class ModelJobs implements StorageJobs {
       const { readBytes, totalBytes } = count;
       if (isEnded() || readBytes === saved) continue;
       saved = readBytes;
-      await repository.saveProgress(id, { readBytes, totalBytes }).catch((error: unknown) => logger.debug({ jobId: id, err: error }, 'progress of a storage job could not be stored'));
+      try {
+        // Another process was asked to cancel it.
+        if (!(await repository.saveProgress(id, { readBytes, totalBytes }))) running.ended.abort(new StopReason('cancelled'));
+      } catch (error) {
+        logger.debug({ jobId: id, err: error }, 'progress of a storage job could not be stored');
+      }
     }
   }
 
   async #interruptOrphans(): Promise<void> {
     const { repository, instances, clock } = this.#options;
     for (const { id, instanceId } of await repository.running()) {
-      if (this.#counts.has(id) || (await instances.isAlive(instanceId))) continue;
+      if (this.#entered.has(id) || (await instances.isAlive(instanceId))) continue;
       await repository.end(id, 'failed', { error: interrupted, at: clock.now() });
     }
   }
 
   #toView(row: StorageJobRow): StorageJobView {
     const { id, kind, status, installedModelIds, startedAt } = row;
-    const count = this.#counts.get(id);
+    const count = this.#entered.get(id)?.count;
     return {
       id,
       kind,

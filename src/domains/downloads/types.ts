@@ -195,6 +195,11 @@ export type StorageJobs = {
   adopt(modelId: string | null, signal: AbortSignal): Promise<{ installedModels: readonly InstalledModelView[]; job: StorageJobView | null }>;
   /** Also of other processes; ended ones for a week. */
   find(id: string): Promise<StorageJobView | null>;
+  /**
+   * Ends one that runs, also of another process, which hears of it within about a second; the model stays as it was.
+   * One that was cancelled before is answered as it is. Throws NOT_FOUND, INVALID_STATE (it has ended otherwise).
+   */
+  cancel(id: string): Promise<StorageJobView>;
 };
 
 /** Models on disk; `ModelStore` implements it. */

@@ -191,6 +191,38 @@ describe('work on stored models that takes longer', () => {
     expect(readdirSync(modelsDir)).toContain(`.import-${living.self.id}-${nobody}`);
   });
 
+  it('is cancelled when somebody asks for it, the model as it was and nothing left of an import', async () => {
+    const scanner = await slowRoom(0);
+    const model = await install();
+    scanner.close();
+    const { job: verifying } = await world.room.storageJobs.verify(model.id, never);
+    const { job: importing } = await world.room.storageJobs.import({ path: outsideFile(), override: [] }, admin, never);
+    await scanner.arrived;
+    for (const job of [verifying, importing]) {
+      const cancelled = await world.room.storageJobs.cancel(job?.id ?? '');
+      expect(cancelled).toMatchObject({ id: job?.id, status: 'cancelled', error: null, finishedAt: expect.any(Date) });
+      expect(await world.room.storageJobs.cancel(job?.id ?? '')).toEqual(cancelled);
+    }
+    expect(await world.room.installed.find(model.id)).toMatchObject({ verification: 'verified', verifiedAt: model.verifiedAt });
+    expect(await world.room.installed.findByModel('local:mine')).toEqual([]);
+    expect(readdirSync(world.room.config.modelsDir).filter((name) => name.startsWith('.import-'))).toEqual([]);
+    scanner.open();
+    const { job: done } = await world.room.storageJobs.verify(model.id, never);
+    await endOf(done);
+    await expect(world.room.storageJobs.cancel(done?.id ?? '')).rejects.toMatchObject({ code: 'INVALID_STATE', details: { status: 'completed' } });
+    await expect(world.room.storageJobs.cancel(nobody)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('of another process is cancelled, too, and stays so', async () => {
+    const repository = new StorageJobRepository(world.database.em());
+    const society = new Society();
+    const id = await repository.create({ kind: 'import', readBytes: 5, totalBytes: 10, installedModelIds: [], startedAt: new Date(), instanceId: society.join().self.id });
+    expect(await world.room.storageJobs.cancel(id)).toMatchObject({ status: 'cancelled', readBytes: 5 });
+    // What its own process has to say then comes too late: that is how it hears of it.
+    expect(await repository.saveProgress(id, { readBytes: 6, totalBytes: 10 })).toBe(false);
+    expect(await repository.end(id, 'completed', { at: new Date() })).toBe(false);
+  });
+
   it('is refused when too much of it goes on', async () => {
     const scanner = await slowRoom(0);
     const path = outsideFile();

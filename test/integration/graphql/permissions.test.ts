@@ -16,7 +16,7 @@ const needed: Record<string, Role> = {
   'query auditLog': 'ADMIN',
   'subscription auditLogged': 'ADMIN',
   ...Object.fromEntries(
-    ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'verifyInstalledModel', 'repairInstalledModel', 'adoptModels', 'deleteInstalledModel', 'refreshModel',
+    ['startDownload', 'pauseDownload', 'resumeDownload', 'cancelDownload', 'retryDownload', 'prioritizeDownload', 'limitDownloads', 'removeDownloadTask', 'verifyInstalledModel', 'repairInstalledModel', 'adoptModels', 'cancelStorageJob', 'deleteInstalledModel', 'refreshModel',
       'startDeployment', 'stopDeployment', 'restartDeployment', 'updateDeployment', 'deleteDeployment', 'acknowledgeAlert'].map((name) => [`mutation ${name}`, 'OPERATOR']),
   ),
   ...Object.fromEntries(

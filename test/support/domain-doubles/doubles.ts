@@ -288,7 +288,7 @@ export function createWorld(): World {
     catalog: catalogOf(world),
     downloads: downloadsOf(world),
     installed: installedOf(world),
-    storageJobs: { verify: unsupported, repair: unsupported, import: unsupported, adopt: async () => ({ installedModels: [], job: null }), find: async () => null },
+    storageJobs: { verify: unsupported, repair: unsupported, import: unsupported, adopt: async () => ({ installedModels: [], job: null }), find: async () => null, cancel: unsupported },
     deployments: deploymentsOf(world),
     chat: chatOf(world),
     system: systemOf(world),

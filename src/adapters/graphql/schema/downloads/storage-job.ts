@@ -19,6 +19,7 @@ const StorageJobStatus = enumOf<Status>('StorageJobStatus', 'Where work on store
   running: 'It goes on, whoever asks.',
   completed: 'Done.',
   failed: 'Ended by an error, or with the service; it may be asked for again.',
+  cancelled: 'Somebody ended it; it may be asked for again.',
 });
 
 /** No page: a disk holds no more variants of models than this that come at once. */

@@ -4,7 +4,7 @@ import type { StorageJobs } from '../../../../domains/downloads/types.ts';
 import { builder } from '../../builder.ts';
 import { principalOf } from '../../context.ts';
 import { toUuid } from '../../ids.ts';
-import { resultOf } from '../mutation.ts';
+import { payloadOf, resultOf } from '../mutation.ts';
 import { InsufficientStorageError, InvalidStateError, ModelRefusedError, NotFoundError, outcomeOf, UnavailableError } from '../user-error.ts';
 import { listMax, nameText, textMax } from '../validation.ts';
 import { DownloadTask } from './download-task.ts';
@@ -73,6 +73,19 @@ builder.mutationField('adoptModels', (t) =>
     errors: resultOf('AdoptModels', [UnavailableError]),
     resolve: (_root, { input }, { services, signal }) =>
       outcomeOf(async () => await services.storageJobs.adopt(input.modelId ? modelIdOf(parseModelRef(input.modelId)) : null, signal)),
+  }),
+);
+
+const CancelStorageJobInput = builder.inputType('CancelStorageJobInput', { description: 'Which work on stored models to end.', fields: (t) => ({ id: t.id({ required: true, description: 'The job: plain UUID or global id.' }) }) });
+
+builder.mutationField('cancelStorageJob', (t) =>
+  t.field({
+    type: payloadOf('CancelStorageJob', 'job', StorageJob),
+    authScopes: { role: 'OPERATOR' },
+    description: 'Ends work on stored models that goes on: a model stays as it was, of an import nothing is left. One that was cancelled before stays as it is.',
+    args: { input: t.arg({ type: CancelStorageJobInput, required: true, description: 'Which one.' }) },
+    errors: resultOf('CancelStorageJob', [NotFoundError, InvalidStateError]),
+    resolve: (_root, { input }, { services }) => outcomeOf(async () => ({ job: await services.storageJobs.cancel(toUuid('StorageJob', input.id)) })),
   }),
 );
 
