@@ -1,8 +1,8 @@
 import { Migration } from '@mikro-orm/migrations';
 
-export class Migration20261126193508_initial extends Migration {
+export class Migration20261126200530_initial extends Migration {
 
-  override name = 'Migration20261126193508_initial';
+  override name = 'Migration20261126200530_initial';
 
   override up(): void | Promise<void> {
     this.addSql(`create table "alerts" ("id" uuid not null, "open_key" varchar(255) null, "status" text not null, "rule_id" uuid not null, "rule_name" varchar(255) not null, "metric" text not null, "comparison" text null, "threshold" double precision null, "severity" text not null, "target_kind" text not null, "target_id" text not null, "target_name" text not null, "host" varchar(255) null, "value" double precision null, "message" text not null, "instance_id" uuid not null, "raised_at" timestamptz not null, "acknowledged_at" timestamptz null, "acknowledged_by" varchar(255) null, "resolved_at" timestamptz null, "resolved_reason" text null, primary key ("id"));`);
@@ -92,7 +92,7 @@ export class Migration20261126193508_initial extends Migration {
     this.addSql(`create table "storage_jobs" ("id" uuid not null, "kind" text not null, "status" text not null, "read_bytes" bigint not null, "total_bytes" bigint null, "installed_model_ids" jsonb not null, "task_id" uuid null, "error" jsonb null, "instance_id" varchar(255) not null, "started_at" timestamptz not null, "finished_at" timestamptz null, primary key ("id"));`);
     this.addSql(`create index "storage_jobs_status_index" on "storage_jobs" ("status");`);
     this.addSql(`alter table "storage_jobs" add constraint "storage_jobs_kind_check" check ("kind" in ('verify', 'repair', 'import', 'adopt'));`);
-    this.addSql(`alter table "storage_jobs" add constraint "storage_jobs_status_check" check ("status" in ('running', 'completed', 'failed'));`);
+    this.addSql(`alter table "storage_jobs" add constraint "storage_jobs_status_check" check ("status" in ('running', 'completed', 'failed', 'cancelled'));`);
 
     this.addSql(`create table "token_usage" ("key_id" uuid not null, "day" varchar(255) not null, "tokens" bigint not null, primary key ("key_id", "day"));`);
   }
