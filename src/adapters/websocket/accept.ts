@@ -169,6 +169,7 @@ class Session {
       return;
     }
     await this.#serve(async () => {
+      await options.limiter.take(principal);
       await route.admit?.(this.#caller(principal), url);
       if (!this.#connection.signal.aborted) this.#open(principal);
     });

@@ -69,8 +69,8 @@ export class AccessService implements Access {
     await this.#assertHolds(before, principal);
     await this.#assertHolds({ ...rightsOf(before), ...change }, principal);
     const { secret, prefix, hash } = makeSecret();
-    const result = await this.#deps.repository.replaceSecret(id, { prefix, hash }, change);
-    if ('refused' in result) throw result.refused === 'revoked' ? alreadyRevoked() : notFound();
+    const result = await this.#deps.repository.replaceSecret(id, { prefix, hash }, { change, now: this.#deps.clock.now() });
+    if ('refused' in result) throw result.refused === 'revoked' ? alreadyRevoked() : result.refused === 'last_admin' ? lastAdminKey() : notFound();
     this.#changed(id);
     this.#log('an API key got a new secret', id, principal);
     return { key: toView(result.row), secret };
@@ -145,6 +145,6 @@ function alreadyRevoked(): AppError {
 }
 
 function lastAdminKey(): AppError {
-  const message = 'This is the last ADMIN key that works: make another one before you revoke it.';
+  const message = 'This is the last ADMIN key that works and is not narrowed: make another one first.';
   return new AppError('INVALID_STATE', message, { details: { status: 'last_admin_key', allowed: [] } });
 }

@@ -4,7 +4,7 @@ import { newId } from '../../shared/ids.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Authenticator } from './authenticator.ts';
 import type { ApiKey } from './api-key.entity.ts';
-import { isUsable, notNarrowed, type ApiKeyRepository } from './api-key.repository.ts';
+import { isUsable, isWholeAdmin, notNarrowed, type ApiKeyRepository } from './api-key.repository.ts';
 import { hashKey, operatorPrefix, operatorPrefixStart, parseKey, sameHash } from './key-format.ts';
 import { isOperatorKey } from '../../shared/operator-key.ts';
 import { insertWithNewSecret } from './new-key.ts';
@@ -61,7 +61,7 @@ export class AdminKeys {
     if (!row && !isRetired) return false;
     const now = clock.now();
     if (row && isCurrent(row, hash, now)) return true;
-    if (admins.some((key) => isUsable(key, now))) {
+    if (admins.some((key) => isWholeAdmin(key, now))) {
       logger.warn({ prefix }, 'the given admin key was revoked or replaced earlier and stays so; use another admin key');
       return true;
     }

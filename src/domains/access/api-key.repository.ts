@@ -53,23 +53,25 @@ export class ApiKeyRepository {
   async revoke(id: string, now: Date): Promise<ChangeResult> {
     return await this.#em.fork().transactional(async (tx): Promise<ChangeResult> => {
       // All admin rows in one order: two admins who revoke each other's key at once cannot both succeed.
-      const admins = await tx.find(ApiKey, { role: 'ADMIN', revokedAt: null }, { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE });
+      const admins = await lockedAdmins(tx);
       const row = admins.find((key) => key.id === id) ?? (await tx.findOne(ApiKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE }));
       if (!row) return { refused: 'missing' };
       if (row.revokedAt) return { row };
-      const othersWork = admins.some((key) => key.id !== id && isUsable(key, now));
-      if (row.role === 'ADMIN' && isUsable(row, now) && !othersWork) return { refused: 'last_admin' };
+      if (isLastAdmin(row, admins, now)) return { refused: 'last_admin' };
       row.revokedAt = now;
       return { row };
     });
   }
 
   /** `change`: what it is narrowed to from now on, where that changes with it. */
-  async replaceSecret(id: string, secret: { prefix: string; hash: string }, change: Partial<Narrowing> = {}): Promise<ChangeResult> {
+  async replaceSecret(id: string, secret: { prefix: string; hash: string }, { change = {}, now }: { change?: Partial<Narrowing>; now: Date }): Promise<ChangeResult> {
     return await this.#em.fork().transactional(async (tx): Promise<ChangeResult> => {
-      const row = await tx.findOne(ApiKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE });
+      // As in `revoke`, in the same order.
+      const admins = Object.keys(change).length > 0 ? await lockedAdmins(tx) : [];
+      const row = admins.find((key) => key.id === id) ?? (await tx.findOne(ApiKey, { id }, { lockMode: LockMode.PESSIMISTIC_WRITE }));
       if (!row) return { refused: 'missing' };
       if (row.revokedAt) return { refused: 'revoked' };
+      if (isLastAdmin(row, admins, now) && !isWhole({ ...narrowingOf(row), ...change })) return { refused: 'last_admin' };
       row.retiredHashes = [...row.retiredHashes, row.hash].slice(-retiredHashesMax);
       row.prefix = secret.prefix;
       row.hash = secret.hash;
@@ -92,6 +94,29 @@ export class ApiKeyRepository {
   async touch(id: string, at: Date): Promise<void> {
     await this.#em.fork().nativeUpdate(ApiKey, { id, $or: [{ lastUsedAt: null }, { lastUsedAt: { $lt: at } }] }, { lastUsedAt: at });
   }
+}
+
+async function lockedAdmins(tx: EntityManager): Promise<ApiKey[]> {
+  return await tx.find(ApiKey, { role: 'ADMIN', revokedAt: null }, { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE });
+}
+
+function narrowingOf({ scopes, requestsPerMinute, tokensPerDay, allowedDeployments }: Narrowing): Narrowing {
+  return { scopes, requestsPerMinute, tokensPerDay, allowedDeployments };
+}
+
+/** Nothing of its role is taken from it: one that is narrowed could not make whole ones again. */
+function isWhole({ scopes, requestsPerMinute, tokensPerDay, allowedDeployments }: Narrowing): boolean {
+  return scopes.length === 0 && requestsPerMinute === null && tokensPerDay === null && allowedDeployments === null;
+}
+
+/** An ADMIN's that works and has all that an ADMIN may have. */
+export function isWholeAdmin(key: ApiKey, now: Date): boolean {
+  return key.role === 'ADMIN' && isUsable(key, now) && isWhole(key);
+}
+
+/** Whether nobody could manage the service any more without this key. */
+function isLastAdmin(row: ApiKey, admins: readonly ApiKey[], now: Date): boolean {
+  return isWholeAdmin(row, now) && !admins.some((key) => key.id !== row.id && isWholeAdmin(key, now));
 }
 
 export function isUsable(key: Pick<ApiKey, 'revokedAt' | 'expiresAt'>, now: Date): boolean {

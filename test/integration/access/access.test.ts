@@ -239,6 +239,19 @@ describe('making a key', () => {
     expect(changed.key).toMatchObject({ scopes: [], limits: { requestsPerMinute: null, tokensPerDay: 7 }, allowedDeployments: [deployment] });
   });
 
+  it('leaves a whole ADMIN key that works: the last one is neither revoked nor narrowed, whatever narrowed ones there are', async () => {
+    const { principal } = world.admin;
+    await world.make({ role: 'ADMIN', scopes: ['keys'] });
+    await world.make({ role: 'ADMIN', limits: { requestsPerMinute: 1_000 } });
+    await expect(access.revokeKey(principal.keyId, principal)).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    await expect(access.rotateKey(principal.keyId, principal, { scopes: ['chat'] })).rejects.toMatchObject({ code: 'INVALID_STATE' });
+    await access.rotateKey(principal.keyId, principal, { limits: {} });
+    const second = await world.make({ role: 'ADMIN' });
+    await access.rotateKey(second.id, principal, { scopes: ['chat'] });
+    await expect(access.rotateKey(second.id, principal, { scopes: [] })).resolves.toMatchObject({ key: { scopes: [] } });
+    await access.revokeKey(principal.keyId, principal);
+  });
+
   it('lets people manage their own keys only, unless they are an ADMIN', async () => {
     const anna = await world.principalOf((await world.make({ owner: 'anna' })).secret);
     const bertas = await world.make({ owner: 'berta' });
