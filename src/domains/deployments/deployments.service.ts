@@ -107,6 +107,8 @@ export class DeploymentsService implements Deployments {
     signal.throwIfAborted();
     const row = await this.#row(id);
     const runtime = this.#deps.runtimes.get(row.runtime);
+    // Nobody could say whether it would honour them.
+    if (change.config && !runtime) throw new AppError('RUNTIME_UNAVAILABLE', `There is no runtime ${row.runtime} any more.`);
     const config = change.config ? mergeConfig(row.config, change.config) : undefined;
     const faults = change.name === undefined ? [] : nameFaults(change.name);
     if (config && runtime) faults.push(...configFaults(config, runtime));

@@ -123,6 +123,16 @@ describe('bad input', () => {
     await expect(bench.deployments.update(id, { config: { contextSize: 1 } }, never)).rejects.toMatchObject({ details: { fields: [{ field: 'config.context_size' }] } });
   });
 
+  it('keeps the config of a deployment whose runtime is gone: nobody could check another one', async () => {
+    const { id } = await small();
+    await bench.deployments.stop(id, never);
+    await bench.reaches(id, 'stopped');
+    await bench.close();
+    await open({ runtimes: [createRemoteRuntime({ http: plainHttp })] });
+    await expect(bench.deployments.update(id, { config: { image: 'anything' } }, never)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
+    expect(await bench.deployments.update(id, { name: 'without-runtime' }, never)).toMatchObject({ name: 'without-runtime', config: {} });
+  });
+
   it('names deployments that are not there', async () => {
     for (const id of [newId(), 'no id at all', "' or 1=1 --"]) {
       await expect(bench.deployments.get(id)).rejects.toMatchObject({ code: 'DEPLOYMENT_NOT_FOUND' });

@@ -7,8 +7,9 @@ import { exitOf, orKilled, signalGroup, tellChild } from './engine-child.ts';
 import { engineEnvironment } from './engine-environment.ts';
 import { EngineStartError } from './engine-start-error.ts';
 import type { EngineExit, LocalEngine } from './local-engine.ts';
+import { readMessage } from './engine-message.ts';
 import { engineExitCodes } from './protocol.ts';
-import type { EngineFailureCode, EngineOptions, EngineReady, FromEngine, ToEngine } from './protocol.ts';
+import type { EngineFailureCode, EngineOptions, EngineReady, ToEngine } from './protocol.ts';
 import { identifyProcess, isSameProcess } from '../../../../platform/process-identity.ts';
 import type { ProcessIdentity } from '../../../../platform/process-identity.ts';
 
@@ -91,8 +92,10 @@ async function identify(child: ChildProcess): Promise<ProcessIdentity> {
 
 async function waitUntilReady(child: ChildProcess, onExit: Promise<EngineExit>, onProgress?: (progress: number) => void): Promise<EngineReady> {
   const { promise, resolve, reject } = Promise.withResolvers<EngineReady>();
-  const onMessage = (message: FromEngine): void => {
-    if (message.type === 'loading') onProgress?.(message.progress);
+  const onMessage = (received: unknown): void => {
+    const message = readMessage(received);
+    if (message === null) reject(new EngineStartError('INTERNAL', 'The engine said something that is not understood.'));
+    else if (message.type === 'loading') onProgress?.(message.progress);
     else if (message.type === 'ready') resolve(message);
     else reject(new EngineStartError(message.code, message.message));
   };
