@@ -15,7 +15,7 @@ export const fieldScopes: Readonly<Record<string, Scope | null>> = {
   ...listed(null, 'Query.viewer', 'Query.serverInfo', 'Query.node', 'Query.nodes'),
   ...listed('models:read', 'Query.models', 'Query.model', 'Query.modelCategories', 'Query.modelSources', 'Mutation.refreshModel'),
   ...listed('models:read', 'Query.installedModels', 'Query.installedModel', 'Query.storage', 'Query.storageJob'),
-  ...listed('storage:write', 'Mutation.verifyInstalledModel', 'Mutation.repairInstalledModel', 'Mutation.deleteInstalledModel', 'Mutation.importModel', 'Mutation.adoptModels'),
+  ...listed('storage:write', 'Mutation.verifyInstalledModel', 'Mutation.repairInstalledModel', 'Mutation.deleteInstalledModel', 'Mutation.importModel', 'Mutation.adoptModels', 'Mutation.cancelStorageJob'),
   ...listed('downloads:read', 'Query.downloadTasks', 'Query.downloadTask', 'Query.downloadLimits', 'Subscription.downloadProgress'),
   ...listed('downloads:write', 'Mutation.startDownload', 'Mutation.pauseDownload', 'Mutation.resumeDownload', 'Mutation.cancelDownload', 'Mutation.retryDownload'),
   ...listed('downloads:write', 'Mutation.prioritizeDownload', 'Mutation.removeDownloadTask', 'Mutation.limitDownloads'),

@@ -3,6 +3,9 @@ import { describe, expect, it } from '@jest/globals';
 import { getNamedType, isEnumType, isInputObjectType, isIntrospectionType, isObjectType, isInterfaceType, isUnionType, Kind, lexicographicSortSchema, parse, print, printSchema, validate, type DocumentNode, type GraphQLSchema } from 'graphql';
 import { buildSchema } from '../../../src/adapters/graphql/schema/schema.ts';
 import { errorCodes } from '../../../src/shared/errors.ts';
+import { auditedMutations } from '../../../src/adapters/graphql/audited-fields.ts';
+import { fieldScopes } from '../../../src/adapters/graphql/scoped-fields.ts';
+import { rootFields } from '../../support/root-fields.ts';
 
 const schemaFile = new URL('../../../schema/schema.graphql', import.meta.url);
 const operationsFolder = new URL('../../../schema/operations/', import.meta.url);
@@ -77,5 +80,13 @@ describe('the operation documents', () => {
       return !found || print(found) !== print(definition);
     });
     expect(missing.map((definition) => definition.kind === Kind.OPERATION_DEFINITION && definition.name?.value)).toEqual([]);
+  });
+});
+
+describe('each field of the roots', () => {
+  it('has its scope, and each mutation says what it is recorded as', () => {
+    const names = rootFields(schema).map(([root, field]) => [root, field.name] as const);
+    expect(names.filter(([root, name]) => !Object.hasOwn(fieldScopes, `${root}.${name}`))).toEqual([]);
+    expect(names.filter(([root, name]) => root === 'Mutation' && !Object.hasOwn(auditedMutations, name))).toEqual([]);
   });
 });
