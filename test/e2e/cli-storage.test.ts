@@ -78,4 +78,18 @@ describe('commands about stored models', () => {
     expect(JSON.parse(imported.stdout)).toMatchObject({ imported: [{ model_id: 'local:mine', variant: 'F16', verdict: 'clean' }] });
     expect(JSON.parse(verified.stdout)).toMatchObject({ verified: [{ model_id: `huggingface:${cached}`, verification: 'verified' }], tasks: [] });
   }, 120_000);
+
+  it('say at Ctrl-C that the work goes on, and how to end it', async () => {
+    writeFileSync(holdFile(), '');
+    const verifying = startCommand(['verify', cached], { dataDir: folder.path });
+    await eventually('the command says that it waits', () => (verifying.stderr().includes('goes on with it') ? true : null), 60_000);
+    verifying.kill('SIGINT');
+    const { code, stderr } = await verifying.finished;
+    const [, id = ''] = /"llm-manager cancel ([0-9a-f-]{36})" ends it/.exec(stderr) ?? [];
+    expect(code).toBe(130);
+    expect(await command('cancel', id)).toMatchObject({ code: 0, stdout: `${id}  verify  cancelled\n` });
+    rmSync(holdFile());
+    expect(await command('cancel', id)).toMatchObject({ code: 0 });
+    expect(await command('cancel', id.replace(/.$/, (last) => (last === '0' ? '1' : '0')))).toMatchObject({ code: 4, stderr: expect.stringMatching(/^llm-manager: DOWNLOAD_NOT_FOUND: /m) });
+  }, 120_000);
 });
