@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { nearestName } from '../infrastructure/config/nearest.ts';
 import type { StopSignals } from '../infrastructure/lifecycle/signals.ts';
 import { toTerminalText } from '../infrastructure/logging/safe-text.ts';
 import { StopReason } from '../shared/abort.ts';
@@ -60,7 +61,19 @@ function addCommand(program: Command, spec: CommandSpec, onExit: OnExit): void {
   const command = (parent ?? program).command((parent ? words.slice(1) : words).join(' ')).description(spec.description);
   for (const [flags, description] of spec.options ?? []) command.option(flags, description);
   command.addHelpText('after', `\nExamples:\n${spec.examples.map((example) => `  ${example}`).join('\n')}`);
-  command.action(async () => onExit(await carryOut(spec.load, command.args, command.optsWithGlobals<Flags>())));
+  // `keys creat` means a command below `keys`, not an argument of it.
+  parent?.allowExcessArguments(true);
+  command.action(async () => {
+    refuseUnknownPart(command);
+    onExit(await carryOut(spec.load, command.args, command.optsWithGlobals<Flags>()));
+  });
+}
+
+function refuseUnknownPart(command: Command): void {
+  const excess = command.args[command.registeredArguments.length];
+  if (command.commands.length === 0 || excess === undefined) return;
+  const nearest = nearestName(excess, command.commands.map((part) => part.name()));
+  command.error(`error: unknown command '${command.name()} ${excess}'${nearest === null ? '' : `\n(Did you mean ${command.name()} ${nearest}?)`}`);
 }
 
 function addServe(program: Command, onExit: OnExit, signals: StopSignals | null): void {

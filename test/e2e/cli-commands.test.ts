@@ -170,8 +170,17 @@ describe('commands on a service that runs', () => {
   }, 60_000);
 
   it.each([
+    [['serch', 'x'], 'search'],
+    [['keys', 'creat', 'x'], 'keys create'],
+    [['status', '--jsn'], '--json'],
+  ])('guess what was meant by %j', async (args, meant) => {
+    expect((await command(args)).stderr).toContain(`(Did you mean ${meant}?)`);
+  });
+
+  it.each([
     ['wrong usage', ['pull'], 2, 'VALIDATION_FAILED'],
     ['an unknown command', ['pulll', 'x'], 2, 'VALIDATION_FAILED'],
+    ['an unknown part of a command', ['keys', 'creat', 'x'], 2, 'VALIDATION_FAILED'],
     ['a wrong number', ['downloads', '--json', '--limit', 'x'], 2, 'VALIDATION_FAILED'],
     ['a value that is none of those', ['search', 'x', '--sort', 'beauty'], 2, 'VALIDATION_FAILED'],
     ['a model id that cannot be one', ['info', '../../etc'], 2, 'VALIDATION_FAILED'],
