@@ -75,8 +75,8 @@ export function guardRuntime(runtime: ModelRuntime, logger: Logger): ModelRuntim
 }
 
 /** What it says of itself, and what its callers guard. */
-function declared({ defaults, formatsFor, ownModels }: ModelRuntime): Partial<ModelRuntime> {
-  return { ...(defaults ? { defaults } : {}), ...(formatsFor ? { formatsFor } : {}), ...(ownModels ? { ownModels } : {}) };
+function declared({ defaults, formatsFor, ownModels, reach }: ModelRuntime): Partial<ModelRuntime> {
+  return { ...(defaults ? { defaults } : {}), ...(formatsFor ? { formatsFor } : {}), ...(ownModels ? { ownModels } : {}), ...(reach ? { reach } : {}) };
 }
 
 function guardModel(model: RunningModel, id: string, told: (error: unknown) => void): RunningModel {

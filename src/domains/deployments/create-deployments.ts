@@ -9,7 +9,7 @@ import type { InstalledModels } from '../downloads/types.ts';
 import { DeploymentRepository, type DeploymentRow } from './deployment.repository.ts';
 import { CommandListener } from './command-listener.ts';
 import { DeploymentsService } from './deployments.service.ts';
-import { Elsewhere } from './elsewhere.ts';
+import { Elsewhere, type EngineAccess } from './elsewhere.ts';
 import { createGenerationProbe } from './generation-probe.ts';
 import { FitChecker, type MachineMemory } from './fit.ts';
 import type { GraphicsCard } from './graphics-cards.ts';
@@ -104,7 +104,11 @@ export function createDeployments(deps: DeploymentsDeps): DeploymentsRoom {
   };
   const modelFolderOf = async (row: DeploymentRow): Promise<string | null> => (await planner.modelOf(row))?.folder ?? null;
   const ownership = new Ownership({ repository, instances, supervisors, modelFolderOf, events, clock, logger });
-  const elsewhere = new Elsewhere({ repository, instances, events, clock });
+  const reach = async (row: DeploymentRow, { baseUrl, model, contextSize }: EngineAccess): Promise<StreamingHttp | undefined> => {
+    const runtime = runtimes.get(row.runtime);
+    return runtime?.reach?.({ baseUrl, model, contextSize, config: row.config, keepsake: await repository.keepsakeOf(row.id) });
+  };
+  const elsewhere = new Elsewhere({ repository, instances, events, clock, reach });
   const commands = new CommandListener({ repository, instances, supervisors, events, clock, logger });
   const deployments = new DeploymentsService({ repository, runtimes, planner, supervisors, ownership, elsewhere, self: instances.self, logs, events, clock, onUse });
   return {

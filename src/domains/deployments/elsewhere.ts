@@ -9,6 +9,7 @@ import { keepAliveMsOf } from './deployment-config.ts';
 import type { DeploymentRepository, DeploymentRow } from './deployment.repository.ts';
 import { assertComing } from './supervisor-answers.ts';
 import type { Supervisor } from './supervisor.ts';
+import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import type { InferenceTarget, ReadyTarget } from './types.ts';
 
 /** What use cases need of whoever runs a deployment, be it here or elsewhere. */
@@ -20,7 +21,14 @@ export type DeploymentCommand = { id: string; type: CommandType };
 /** How to reach a running model; the secret of its engine is in it. */
 export type EngineAccess = { baseUrl: string; model: string; headers: Readonly<Record<string, string>>; contextSize: number | null };
 
-export type ElsewhereDeps = { repository: DeploymentRepository; instances: Instances; events: EventBus; clock: Clock };
+export type ElsewhereDeps = {
+  repository: DeploymentRepository;
+  instances: Instances;
+  events: EventBus;
+  clock: Clock;
+  /** How the engine is spoken to where plain HTTP falls short. */
+  reach: (row: DeploymentRow, access: EngineAccess) => Promise<StreamingHttp | undefined>;
+};
 
 const lookMs = 100;
 /** The other process looks by itself every 2 s, and a stop of its own may hold it up. */
@@ -100,18 +108,19 @@ export class Elsewhere {
       assertComing(row, { isWanted: row?.desiredStatus === 'running' && row.status !== 'stopped', retryInMs: 0 });
       if (row && reachable.includes(row.status)) {
         const access = await repository.accessOf(id);
-        if (access) return this.#toTarget(row, access, owner);
+        if (access) return await this.#toTarget(row, access, owner);
       }
       await this.#assertAlive(owner);
       await clock.sleep(changeLookMs / 4, signal);
     }
   }
 
-  #toTarget(row: DeploymentRow, access: EngineAccess, owner: InstanceView): InferenceTarget {
+  async #toTarget(row: DeploymentRow, access: EngineAccess, owner: InstanceView): Promise<InferenceTarget> {
     if (!owner.isHere && isLoopback(access.baseUrl)) {
       throw new AppError('RUNTIME_UNAVAILABLE', `${row.name} runs on ${owner.host} and can be used through the service there only.`, { details: { host: owner.host } });
     }
-    return { deploymentId: row.id, name: row.name, modelId: row.modelId ?? null, ...access, lost: this.#watch(row, owner) };
+    const http = await this.#deps.reach(row, access);
+    return { deploymentId: row.id, name: row.name, modelId: row.modelId ?? null, ...access, ...(http ? { http } : {}), lost: this.#watch(row, owner) };
   }
 
   /** A signal that aborts when this run of the engine is over. */

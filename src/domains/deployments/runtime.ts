@@ -54,6 +54,11 @@ export type ModelRuntime = {
    * is started again, which waits for as long as this says something: a daemon that restarts is no fault of the model.
    */
   readonly awayReason?: (signal: AbortSignal) => Promise<string | null>;
+  /**
+   * For engines that another process of this service has started or adopted, and this one speaks to as well: what that
+   * process has as `RunningModel.http`. Asked for every use; undefined = plain HTTP.
+   */
+  readonly reach?: (engine: ReachedEngine) => StreamingHttp | undefined;
 };
 
 export type OwnModels = {
@@ -112,6 +117,9 @@ export type RuntimeStart = {
   /** 0..1 while weights load. */
   onLoading?: (fraction: number) => void;
 };
+
+/** What is stored of an engine that runs. */
+export type ReachedEngine = Pick<RunningModel, 'baseUrl' | 'model' | 'contextSize'> & { config: DeploymentConfig; keepsake: Keepsake | null };
 
 export type RunningModel = {
   /** Base address; `/v1/...` is appended. */

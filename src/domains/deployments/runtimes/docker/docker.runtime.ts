@@ -14,7 +14,7 @@ import { argumentFaults } from '../extra-arguments.ts';
 import { containerOptions } from './container-options.ts';
 import { mountModel } from './mounted-model.ts';
 import { removeContainer, WatchedContainer } from './container.ts';
-import { adoptContainer, health, toRunningModel, type ContainerServer } from './running-container.ts';
+import { reachContainer, adoptContainer, health, toRunningModel, type ContainerServer } from './running-container.ts';
 import { dockerFault, isAway, type DockerEngine, type DockerMachine } from './docker-engine.ts';
 import { handOver, type OllamaWays } from './ollama-in-container.ts';
 import { allowedImages, imageKinds, type AllowedImages, type ImageTemplate } from './image-templates.ts';
@@ -59,6 +59,7 @@ export function createDockerRuntime(deps: DockerRuntimeDeps): ModelRuntime {
       signal.throwIfAborted();
       return isAppError(error) ? error.message : `The Docker Engine at ${deps.engine.where} does not answer.`;
     }),
+    reach: (container) => reachContainer(container, deps.ollama),
     endOrphan: async ({ containerId }) => {
       if (containerId !== null) await deps.engine.remove(containerId);
     },

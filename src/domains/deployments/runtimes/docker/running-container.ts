@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
-import { HealthUnknownError, type RunningModel, type RuntimeAdoption, type RuntimeHandle } from '../../runtime.ts';
+import { HealthUnknownError, type ReachedEngine, type RunningModel, type RuntimeAdoption, type RuntimeHandle } from '../../runtime.ts';
 import { untilIdle } from '../llama-cpp/llama-server/server-process.ts';
 import type { DeploymentConfig } from '../../types.ts';
 import type { DockerEngine } from './docker-engine.ts';
@@ -70,6 +70,13 @@ export function toRunningModel({ http, baseUrl, template, engine, watched, handl
       return Promise.resolve();
     },
   };
+}
+
+/** The way to a container that another process of this service has started. */
+export function reachContainer({ baseUrl, contextSize, config, keepsake }: ReachedEngine, ollama: OllamaWays): RunningModel['http'] {
+  const kept = keepsakeSchema.safeParse(keepsake);
+  const template = kept.success ? templateById(kept.data.kind) : undefined;
+  return template && contextSize !== null ? waysOf(template, { baseUrl, ollama, config, contextSize }).http : undefined;
 }
 
 function waysOf({ protocol }: ImageTemplate, { baseUrl, ollama, config, contextSize }: Pick<Running, 'baseUrl' | 'ollama' | 'config' | 'contextSize'>): Pick<RunningModel, 'http'> {

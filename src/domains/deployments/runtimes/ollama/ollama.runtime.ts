@@ -51,6 +51,7 @@ export function createOllamaRuntime(deps: OllamaRuntimeDeps): ModelRuntime {
     validate: (config): readonly FieldFault[] => unusable.flatMap(({ key, field, why }) => (config[key] === undefined ? [] : [{ field, message: why }])),
     ownModels: { source: 'ollama', find: (name, signal) => server.find(name, signal), list: (signal) => listOwn(server, signal) },
     start: (request, signal) => start({ server, users, http: deps.http }, request, signal),
+    reach: ({ model, contextSize, config }) => (contextSize === null ? undefined : createOllamaChat({ http: deps.http, host: server.host, model, load: loadOptionsOf(config, contextSize) })),
     endOrphan: async ({ containerId: model }, signal) => {
       if (model !== null) await server.unload(model, signal);
     },
