@@ -37,6 +37,7 @@ const graphqlRows: Rows = {
       'mutation startDeployment input.deploymentId', 'mutation stopDeployment input.deploymentId', 'mutation restartDeployment input.deploymentId',
       'mutation updateDeployment input.deploymentId', 'mutation deleteDeployment input.deploymentId', 'mutation createChatSession input.deploymentIds',
       'mutation updateChatSession input.deploymentIds', 'mutation sendChatMessage input.deploymentIds', 'mutation revokeApiKey input.keyId', 'mutation rotateApiKey input.keyId',
+      'mutation cancelStorageJob input.id', 'mutation updateAlertRule input.ruleId', 'mutation deleteAlertRule input.ruleId', 'mutation acknowledgeAlert input.alertId',
       'subscription downloadProgress taskId', 'subscription deploymentStatus id', 'subscription deploymentLogs id',
     ].map((name) => [name, null]),
   ),

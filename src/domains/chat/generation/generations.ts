@@ -32,8 +32,6 @@ const settleMs = 10_000;
 export class Generations {
   readonly #deps: GenerationDeps;
   readonly #running = new Set<RunningAnswer>();
-  /** Those of them that are kept; each reader asks more than once. */
-  readonly #byMessage = new Map<string, RunningAnswer>();
   #reserved = 0;
   #isClosing = false;
 
@@ -67,7 +65,8 @@ export class Generations {
   }
 
   find(messageId: string): RunningAnswer | undefined {
-    return this.#byMessage.get(messageId);
+    // One that is kept on its way through the gateway has its message a moment later than its place: no table by messages.
+    return this.#running.values().find((answer) => answer.messageId === messageId);
   }
 
   /** Ends those of a session and waits for their ends to be stored. */
@@ -96,13 +95,8 @@ export class Generations {
   }
 
   #run(answer: RunningAnswer): void {
-    const { messageId } = answer;
     this.#running.add(answer);
-    if (messageId !== null) this.#byMessage.set(messageId, answer);
-    void answer.ended.finally(() => {
-      this.#running.delete(answer);
-      if (messageId !== null) this.#byMessage.delete(messageId);
-    });
+    void answer.ended.finally(() => this.#running.delete(answer));
     if (this.#isClosing) answer.abort('shutdown');
   }
 
