@@ -130,19 +130,24 @@ describe('a spoilt answer', () => {
   });
 
   it('asks for the address anew when it has expired in the middle', async () => {
+    const twoConnections = await createEngine({ pieceBytes: MiB, connections: 2, connectionsSmall: 2 });
     const file = addNoise(hub, 10 * MiB);
+    // Until it has expired nothing is asked for but the first two pieces.
     let isExpired = false;
+    const expired = Promise.withResolvers<undefined>();
+    for (const nth of [1, 2]) hub.faults.inject({ fault: { kind: 'stall', afterBytes: 300_000, until: expired.promise }, server: 'cdn', nth });
     const job = jobFor({
       folder: folder.path,
       hub,
       file,
       onProgress: (bytes) => {
-        if (isExpired || bytes < 4 * MiB) return;
+        if (isExpired || bytes < 500_000) return;
         isExpired = true;
         hub.expireUrls();
+        expired.resolve(undefined);
       },
     });
-    await fetchFile(job, engine);
+    await fetchFile(job, twoConnections).finally(() => twoConnections.close());
     expect(hub.requests.matching(/\/resolve\//, 'HEAD').length).toBeGreaterThan(1);
     expect(sha256OfFile(job.partPath)).toBe(file.identity.sha256);
   });
