@@ -126,7 +126,7 @@ function startHousekeeping({ config, logger }: AppOptions, { database }: Foundat
     ...standingChores(database.orm.em, systemClock),
     { name: 'used tokens', run: () => access.purgeUsage(daysAgo(systemClock, tokenUsageDays)) },
     { name: 'alerts', run: () => alerts.purge(daysAgo(systemClock, alertDays)) },
-    { name: 'audit log', run: () => audit.purge(config.access.audit) },
+    { name: 'audit log', run: () => audit.purge(daysAgo(systemClock, config.access.audit.days), config.access.audit.entriesMax) },
   ];
   const ended = keepHouse({ chores, everyMs: choresEveryMs, clock: systemClock, logger }, stopping.signal);
   runner.defer('housekeeping', async () => {

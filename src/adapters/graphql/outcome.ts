@@ -1,14 +1,11 @@
 import type { ExecutionResult } from 'graphql';
 import { AppError, errorCodes, type ErrorCode, type FieldFault } from '../../shared/errors.ts';
+import { snakeCase } from '../../shared/json-case.ts';
 import { fromWireError } from './errors.ts';
 
 export type Outcome<Data> = { ok: true; data: Data } | { ok: false; error: AppError };
 
 const known: ReadonlySet<unknown> = new Set(errorCodes);
-
-function snakeCase(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
 
 /** `input.maxBytesPerSecond` of a document is `max_bytes_per_second` of a REST body. */
 function plainField(field: string): string {

@@ -1,12 +1,12 @@
 import * as z from 'zod';
-import { AppError } from '../../shared/errors.ts';
+import { notAnAnswer } from '../../domains/chat/generation/upstream-faults.ts';
 
 const answer = z.looseObject({ data: z.array(z.looseObject({ embedding: z.union([z.string(), z.array(z.number())]) })) });
 
 /** OpenAI's clients ask for base64 and read nothing else then; some engines answer with numbers all the same. */
 export function toBase64Embeddings(body: Buffer): Buffer {
   const parsed = answer.safeParse(parseJson(body));
-  if (!parsed.success) throw new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.');
+  if (!parsed.success) throw notAnAnswer();
   if (parsed.data.data.every(({ embedding }) => typeof embedding === 'string')) return body;
   const data = parsed.data.data.map((item) => ({ ...item, embedding: typeof item.embedding === 'string' ? item.embedding : encode(item.embedding) }));
   return Buffer.from(JSON.stringify({ ...parsed.data, data }), 'utf8');

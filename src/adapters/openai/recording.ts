@@ -26,7 +26,6 @@ export function recordRequestOf(req: IncomingMessage, body: ChatCompletionBody):
     question: textOf(last.content),
     systemPrompt: instructions.join('\n\n') || null,
     parameters: parametersOf(body),
-    wantsUsage: body.stream_options?.include_usage === true,
   };
 }
 

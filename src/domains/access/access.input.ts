@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { validationFailed } from '../../shared/errors.ts';
+import { snakeCase } from '../../shared/json-case.ts';
 import { roles, scopes } from '../../shared/principal.ts';
 import type { CreateApiKey, NarrowKey } from './types.ts';
 
@@ -52,5 +53,5 @@ function parse<T>(schema: z.ZodType<T>, input: unknown): T {
 
 function fieldOf(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys') return issue.keys[0] ?? '';
-  return issue.path.map((part) => String(part).replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)).join('.');
+  return issue.path.map((part) => snakeCase(String(part))).join('.');
 }

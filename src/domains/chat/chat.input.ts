@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { AppError, validationFailed, type FieldFault } from '../../shared/errors.ts';
 import { isId } from '../../shared/ids.ts';
+import { snakeCase } from '../../shared/json-case.ts';
 import { isStorable } from '../../shared/storable.ts';
 import { parametersSchema } from './parameters.ts';
 import { storableText } from './storable-text.ts';
@@ -84,13 +85,9 @@ function parse<Schema extends z.ZodType>(schema: Schema, input: unknown): z.infe
   throw validationFailed(parsed.error.issues.flatMap(toFaults));
 }
 
-function toFaults(issue: z.core.$ZodIssue): FieldFault[] {
-  const path = issue.path.map((part) => toSnakeCase(String(part)));
-  if (issue.code !== 'unrecognized_keys') return [{ field: path.join('.'), message: issue.message }];
-  return issue.keys.map((key) => ({ field: [...path, toSnakeCase(key)].join('.'), message: 'is not known' }));
-}
-
 /** Faults name fields as REST does. */
-function toSnakeCase(name: string): string {
-  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+function toFaults(issue: z.core.$ZodIssue): FieldFault[] {
+  const path = issue.path.map((part) => snakeCase(String(part)));
+  if (issue.code !== 'unrecognized_keys') return [{ field: path.join('.'), message: issue.message }];
+  return issue.keys.map((key) => ({ field: [...path, snakeCase(key)].join('.'), message: 'is not known' }));
 }

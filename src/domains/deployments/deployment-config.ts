@@ -3,6 +3,7 @@ import type { FieldFault } from '../../shared/errors.ts';
 import { defaultHealthPolicy } from './health.ts';
 import { defaultRestartPolicy } from './restart-policy.ts';
 import type { ModelRuntime } from './runtime.ts';
+import { snakeCase } from '../../shared/json-case.ts';
 import type { DeploymentConfig, HealthPolicy, RestartPolicy } from './types.ts';
 
 const environmentNamePattern = /^[A-Z_][A-Z0-9_]{0,127}$/;
@@ -59,14 +60,14 @@ export function configFaults(config: DeploymentConfig, runtime: ModelRuntime): F
 }
 
 function toFault(issue: z.core.$ZodIssue): FieldFault {
-  const path = ['config', ...issue.path.map((part) => snakeCase(String(part)))].join('.');
-  if (issue.code === 'unrecognized_keys') return { field: `${path}.${snakeCase(issue.keys[0] ?? '')}`, message: 'is not known' };
+  const path = ['config', ...issue.path.map((part) => plainName(String(part)))].join('.');
+  if (issue.code === 'unrecognized_keys') return { field: `${path}.${plainName(issue.keys[0] ?? '')}`, message: 'is not known' };
   return { field: path, message: issue.message };
 }
 
-function snakeCase(name: string): string {
+function plainName(name: string): string {
   // Environment names are the user's own and stay as they are.
-  return /^[A-Z0-9_]+$/.test(name) ? name : name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return /^[A-Z0-9_]+$/.test(name) ? name : snakeCase(name);
 }
 
 function environmentFaults(environment: unknown): FieldFault[] {

@@ -1,4 +1,5 @@
 import { isOperatorKey } from '../../shared/operator-key.ts';
+import { signingKeyOf } from '../../shared/webhook-secret.ts';
 import { dockerHost, hostPortOrSocket, ollamaHost } from './addresses.ts';
 import type { Endpoint } from './addresses.ts';
 import { defaultDataDir, defaultHubHome } from './places.ts';
@@ -15,7 +16,7 @@ const tokenMessage = 'must be the token alone, without spaces';
 const isToken = (value: string): boolean => /^[\x21-\x7e]{1,512}$/.test(value);
 
 /** A key of no bytes would sign for everybody. */
-const isWebhookSecret = (value: string): boolean => isOperatorKey(value) && (!value.startsWith('whsec_') || Buffer.from(value.slice('whsec_'.length), 'base64').length >= 16);
+const isWebhookSecret = (value: string): boolean => isOperatorKey(value) && signingKeyOf(value).length >= 16;
 
 /** Every setting of the service. `settings` is the one place that knows their names, ranges and defaults. */
 export const settings = {

@@ -70,7 +70,7 @@ export type TokenStreamWriterOptions = { redis: RedisConnections; memory: Memory
 type Entry = readonly [StreamField, string];
 /** `renewedMs`: when its life began anew. */
 type Sent = { count: number; renewedMs: number };
-type Growth = { messageId: string; sent: number; lifeMs: number; entries: readonly Entry[] };
+type Growth = { messageId: string; sent: Sent; lifeMs: number; entries: readonly Entry[] };
 
 /**
  * Copies this process's streams from memory to Redis: each in order, whatever Redis forgets meanwhile. What waits to be
@@ -147,7 +147,7 @@ export class TokenStreamWriter {
       if (!stream || sent === undefined) this.#sent.delete(messageId);
       else {
         const entries = nextEntries(stream, sent.count);
-        if (entries.length > 0) batch.push({ messageId, sent: sent.count, lifeMs: this.#lifeMs(sent, entries), entries });
+        if (entries.length > 0) batch.push({ messageId, sent, lifeMs: this.#lifeMs(sent, entries), entries });
         chars += entries.reduce((sum, [, text]) => sum + text.length, 0);
       }
     }
@@ -177,7 +177,7 @@ export class TokenStreamWriter {
   async #append(batch: readonly Growth[]): Promise<number[]> {
     const { redis } = this.#options;
     const keys = batch.map(({ messageId }) => streamKey(redis, messageId));
-    const values = batch.flatMap(({ sent, lifeMs, entries }) => [sent, lifeMs, entries.length, ...entries.flat()]);
+    const values = batch.flatMap(({ sent, lifeMs, entries }) => [sent.count, lifeMs, entries.length, ...entries.flat()]);
     const sending = [keys.length, ...keys, ...values] as const;
     const reply = redis.commands.evalsha(appendDigest, ...sending).catch((error: unknown) => {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
@@ -186,14 +186,13 @@ export class TokenStreamWriter {
     return (await inTime(reply)) as number[];
   }
 
-  #note({ messageId, lifeMs }: Growth, have: number): void {
+  #note({ messageId, sent, lifeMs }: Growth, have: number): void {
     const stream = this.#options.memory.stored(messageId);
     const isWhole = stream !== null && stream.outcome !== null && have > stream.pieces.length;
     // -1: it has its end, as this process was taken for dead, or the answer to an earlier try was lost.
     if (have === -1 || stream === null || isWhole) this.#sent.delete(messageId);
     else {
-      const renewedMs = lifeMs > 0 ? this.#options.clock.monotonicMs() : this.#sent.get(messageId)?.renewedMs;
-      this.#sent.set(messageId, { count: have, renewedMs: renewedMs ?? Number.NEGATIVE_INFINITY });
+      this.#sent.set(messageId, { count: have, renewedMs: lifeMs > 0 ? this.#options.clock.monotonicMs() : sent.renewedMs });
       if (nextEntries(stream, have).length > 0) this.#marked.add(messageId);
     }
   }

@@ -14,21 +14,17 @@ import { watchAudit } from './watch-audit.ts';
 
 export type AuditDeps = { em: SqlEntityManager; events: EventBus; clock: Clock; logger: Logger };
 
-/** How long entries are kept, and how many. */
-export type AuditRetention = { days: number; entriesMax: number };
-
 export type AuditModule = {
   log: AuditLog;
   trail: AuditTrail;
-  /** Removes what is older than it may be, or too much; answers how many. */
-  purge(retention: AuditRetention): Promise<number>;
+  /** Removes what is from before `before`, or more than `entriesMax` of what was done; answers how many. */
+  purge(before: Date, entriesMax: number): Promise<number>;
   /** Stores what waits. */
   stop(): Promise<void>;
 };
 
 /** A caller is not held up longer than this by a database that does not take its entry. */
 const storedWaitMs = 1_000;
-const dayMs = 86_400_000;
 /** What did not succeed gets so many of the entries beside the others. */
 const othersShare = 0.1;
 
@@ -51,8 +47,8 @@ export function createAudit({ em, events, clock, logger: parent }: AuditDeps): A
     },
     watch: (signal) => watchAudit({ repository, events }, signal),
   };
-  const purge: AuditModule['purge'] = ({ days, entriesMax }) =>
-    repository.purge({ before: new Date(clock.now().getTime() - days * dayMs), succeededMax: entriesMax, othersMax: Math.ceil(entriesMax * othersShare) });
+  const purge: AuditModule['purge'] = (before, entriesMax) =>
+    repository.purge({ before, succeededMax: entriesMax, othersMax: Math.ceil(entriesMax * othersShare) });
   const stop = async (): Promise<void> => {
     refusals.flush();
     await writer.stop();

@@ -1,7 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
-import { AppError } from '../../../shared/errors.ts';
-import { upstreamFault } from './upstream-faults.ts';
+import type { AppError } from '../../../shared/errors.ts';
+import { notAnAnswer, upstreamFault } from './upstream-faults.ts';
 
 /** What an engine said, in order. */
 export type CompletionEvent =
@@ -50,7 +50,7 @@ function createFeed(eventCharsMax: number): (text: string) => Fed {
       else for (const event of read) addEvent(fed.events, event);
     },
     onError: ({ type }) => {
-      if (type === 'max-buffer-size-exceeded') fed.fault ??= notACompletion(`an event of more than ${eventCharsMax} characters`);
+      if (type === 'max-buffer-size-exceeded') fed.fault ??= notAnAnswer(`an event of more than ${eventCharsMax} characters`);
     },
   });
   return (text) => {
@@ -71,7 +71,7 @@ export function addEvent(events: CompletionEvent[], event: CompletionEvent): voi
 export function toEvents(data: string): CompletionEvent[] | AppError {
   if (data.trim() === doneMarker) return [{ type: 'done' }];
   const parsed = chunkSchema.safeParse(parseJson(data));
-  if (!parsed.success) return notACompletion(data.slice(0, 200));
+  if (!parsed.success) return notAnAnswer(data.slice(0, 200));
   const { choices, usage, error } = parsed.data;
   if (error !== undefined && error !== null) return upstreamFault(null, parsed.data);
   const events: CompletionEvent[] = [];
@@ -89,8 +89,4 @@ function parseJson(data: string): unknown {
     // The schema refuses undefined, with the text in the log.
     return undefined;
   }
-}
-
-function notACompletion(internal: string): AppError {
-  return new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.', { internal });
 }

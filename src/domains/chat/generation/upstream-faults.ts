@@ -8,6 +8,11 @@ const faultSchema = z.object({
   ]),
 });
 
+/** What came is none of what an engine says; `internal` is for the log. */
+export function notAnAnswer(internal?: string): AppError {
+  return new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.', internal === undefined ? {} : { internal });
+}
+
 /** OpenAI's code and llama-server's type for a prompt that does not fit. */
 const contextCodes = ['context_length_exceeded', 'exceed_context_size_error'];
 /** vLLM, Ollama; Text Generation Inference, which answers 422. */

@@ -2,6 +2,7 @@ import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
 import { AppError } from '../../../shared/errors.ts';
 import { addEvent, toEvents, type CompletionEvent } from '../generation/completion-stream.ts';
+import { notAnAnswer } from '../generation/upstream-faults.ts';
 import type { Recording } from './recording.ts';
 
 /** What reads an answer on its way; what it returns is passed on. */
@@ -39,7 +40,7 @@ export function createStreamTap(recording: Recording, { wantsUsage, eventCharsMa
       if (wantsUsage || !isUsageOnly) out.push(`data: ${data.replaceAll('\n', '\ndata: ')}\n\n`);
     },
     onError: ({ type }) => {
-      if (type === 'max-buffer-size-exceeded') fault ??= new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.');
+      if (type === 'max-buffer-size-exceeded') fault ??= notAnAnswer();
     },
   });
   return {
@@ -79,7 +80,7 @@ export function createWholeTap(recording: Recording, bytesMax: number): Tap {
     finish() {
       const body = Buffer.concat(chunks);
       const parsed = wholeSchema.safeParse(parseJson(body.toString('utf8')));
-      if (!parsed.success) throw new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.');
+      if (!parsed.success) throw notAnAnswer();
       const { choices, usage } = parsed.data;
       const text = choices[0]?.message?.content ?? '';
       if (text !== '') recording.write(text, 1);

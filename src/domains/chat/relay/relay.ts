@@ -13,6 +13,7 @@ import type { Generations, RunningAnswer } from '../generation/generations.ts';
 import { linkSignals } from '../generation/linked-signal.ts';
 import { waitForTarget } from '../generation/wait-for-target.ts';
 import { Watchdog } from '../generation/watchdog.ts';
+import { notAnAnswer } from '../generation/upstream-faults.ts';
 import type { SessionRepository } from '../session.repository.ts';
 import { createStreamUsageTap, createWholeUsageTap, type UsageTap } from './usage-tap.ts';
 import { createStreamTap, createWholeTap, type Tap } from './recorder.ts';
@@ -174,7 +175,7 @@ class Relay implements RunningAnswer {
     const recording = await Recording.begin({ ...record, sessionId: this.#job.sessionId }, target, this.#job.owner, { ...this.#deps, onLost });
     recording.meter.requestSent();
     const { eventCharsMax } = limits;
-    this.#tap = contentType === eventStream ? createStreamTap(recording, { wantsUsage: record.wantsUsage, eventCharsMax }) : createWholeTap(recording, recordedBytesMax);
+    this.#tap = contentType === eventStream ? createStreamTap(recording, { wantsUsage: wantsUsage(this.#job.request), eventCharsMax }) : createWholeTap(recording, recordedBytesMax);
     return recording;
   }
 
@@ -225,7 +226,7 @@ function bytesOf({ headers }: StreamingResponse, contentType: string): number | 
 function contentTypeOf({ headers }: StreamingResponse): string {
   const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   if (contentTypes.has(type)) return type;
-  throw new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.', { internal: `content type ${type}` });
+  throw notAnAnswer(`content type ${type}`);
 }
 
 /** A deliberate stop in words for the program that waits for the answer; its own leaving stays what it is. */

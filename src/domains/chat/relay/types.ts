@@ -25,8 +25,6 @@ export type RecordRequest = {
   /** For a new session. */
   systemPrompt: string | null;
   parameters: ChatParameters;
-  /** The caller asked for the usage at the end of the stream; it is always asked for here. */
-  wantsUsage: boolean;
 };
 
 export type RelayHead = {

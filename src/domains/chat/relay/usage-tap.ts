@@ -1,6 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
-import { AppError } from '../../../shared/errors.ts';
+import type { AppError } from '../../../shared/errors.ts';
+import { notAnAnswer } from '../generation/upstream-faults.ts';
 import type { Tap } from './recorder.ts';
 
 /** Reads what an answer took, and nothing else of it. */
@@ -57,7 +58,7 @@ export function createStreamUsageTap({ wantsUsage, eventCharsMax }: { wantsUsage
       out.push(`${event === undefined ? '' : `event: ${event}\n`}data: ${data.replaceAll('\n', '\ndata: ')}\n\n`);
     },
     onError: ({ type }) => {
-      if (type === 'max-buffer-size-exceeded') fault ??= new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.');
+      if (type === 'max-buffer-size-exceeded') fault ??= notAnAnswer();
     },
   });
   return {

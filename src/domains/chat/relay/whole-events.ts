@@ -1,4 +1,4 @@
-import { AppError } from '../../../shared/errors.ts';
+import { notAnAnswer } from '../generation/upstream-faults.ts';
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
@@ -22,7 +22,7 @@ export class WholeEvents {
     let end = joined.length;
     while (end > 0 && !endsEvent(joined, end)) end -= 1;
     this.#tail = joined.subarray(end);
-    if (this.#tail.length > this.#bytesMax) throw new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.', { internal: `an event of more than ${this.#bytesMax} bytes` });
+    if (this.#tail.length > this.#bytesMax) throw notAnAnswer(`an event of more than ${this.#bytesMax} bytes`);
     return end === 0 ? null : joined.subarray(0, end);
   }
 

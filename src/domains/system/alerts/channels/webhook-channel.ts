@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { AppError } from '../../../../shared/errors.ts';
 import type { OutgoingHttp } from '../../../../shared/outgoing-http.ts';
+import { signingKeyOf } from '../../../../shared/webhook-secret.ts';
 import type { AlertChannel, AlertNotice } from '../alert-channel.ts';
 
 export type WebhookOptions = {
@@ -18,7 +19,6 @@ export type WebhookOptions = {
 const limitMsDefault = 10_000;
 /** Of an answer nothing but the status is looked at. */
 const answerBytesMax = 16 * 1024;
-const standardPrefix = 'whsec_';
 
 /**
  * Posts each notice as JSON to one address that the operator has configured, and nowhere else: no redirect is followed.
@@ -26,7 +26,7 @@ const standardPrefix = 'whsec_';
  */
 export function createWebhookChannel({ url, secret, http, nowSeconds, limitMs = limitMsDefault }: WebhookOptions): AlertChannel {
   const { host } = new URL(url);
-  const key = secret === null ? null : keyOf(secret);
+  const key = secret === null ? null : signingKeyOf(secret);
   return {
     id: 'webhook',
     name: `Webhook at ${host}`,
@@ -48,11 +48,6 @@ export function createWebhookChannel({ url, secret, http, nowSeconds, limitMs = 
 async function send(http: OutgoingHttp, request: { url: string; headers: Record<string, string>; body: string }, signal: AbortSignal): Promise<{ status: number }> {
   // The operator has named the host, so it may be a private one.
   return await http({ method: 'POST', ...request, maxBytes: answerBytesMax, overflow: 'truncate', allowPrivate: true }, signal);
-}
-
-/** Of the form `whsec_<base64>` the bytes that it stands for, else those of the text. */
-function keyOf(secret: string): Buffer {
-  return secret.startsWith(standardPrefix) ? Buffer.from(secret.slice(standardPrefix.length), 'base64') : Buffer.from(secret, 'utf8');
 }
 
 function signatureOf(key: Buffer, content: string): string {
