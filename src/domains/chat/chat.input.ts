@@ -11,7 +11,7 @@ import type { ChatParameters, CreateSession, SendMessage } from './types.ts';
 export const messageBytesMax = 1024 * 1024;
 const systemPromptLengthMax = 64 * 1024;
 export const titleLengthMax = 200;
-const deploymentsMax = 16;
+export const deploymentsMax = 16;
 const searchLengthMax = 200;
 
 const title = storableText(titleLengthMax).refine((text) => text.trim() !== '', 'must not be empty');

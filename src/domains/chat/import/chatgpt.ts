@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { plainMessage, timeOf, type Conversation, type ConversationMessage } from './conversation.ts';
+import { parseFile } from './parse-file.ts';
 
 const node = z.object({
   parent: z.string().nullish(),
@@ -13,6 +14,7 @@ const node = z.object({
     .nullish(),
 });
 type Node = z.infer<typeof node>;
+type Mapping = Readonly<Record<string, Node>>;
 
 const conversation = z.object({ title: z.string().nullish(), create_time: z.number().nullish(), mapping: z.record(z.string(), node) });
 
@@ -22,23 +24,23 @@ export function isChatGpt(value: unknown): boolean {
 
 /** `conversations.json` of ChatGPT's data export, or one entry of it. Tools, hidden messages and pictures are left out. */
 export function readChatGpt(value: unknown): Conversation[] {
-  return z
-    .array(conversation)
-    .parse(Array.isArray(value) ? value : [value])
-    .map(({ title, create_time: createdAt, mapping }) => ({
-      title: title ?? '',
-      systemPrompt: null,
-      parameters: {},
-      deploymentIds: [],
-      createdAt: timeOf(createdAt),
-      messages: Object.entries(mapping).flatMap(([key, row]) => toMessage(key, row, mapping)),
-    }));
+  return parseFile(z.array(conversation), Array.isArray(value) ? value : [value]).map(({ title, create_time: createdAt, mapping }) => ({
+    title: title ?? '',
+    systemPrompt: null,
+    parameters: {},
+    deploymentIds: [],
+    createdAt: timeOf(createdAt),
+    messages: toMessages(mapping),
+  }));
 }
 
-function toMessage(key: string, row: Node, mapping: Readonly<Record<string, Node>>): ConversationMessage[] {
-  const role = roleOf(row);
-  if (!role) return [];
-  return [{ ...plainMessage, key, parentKey: keptParentOf(row, mapping), role, content: textOf(row), createdAt: timeOf(row.message?.create_time) }];
+function toMessages(mapping: Mapping): ConversationMessage[] {
+  const nearest = nearestKept(mapping);
+  return Object.entries(mapping).flatMap(([key, row]) => {
+    const role = roleOf(row);
+    if (!role) return [];
+    return [{ ...plainMessage, key, parentKey: nearest(row.parent ?? null), role, content: textOf(row), createdAt: timeOf(row.message?.create_time) }];
+  });
 }
 
 /** Null for what is not shown as part of the conversation. */
@@ -54,16 +56,26 @@ function textOf({ message }: Node): string {
   return parts.length > 0 ? parts.join('\n') : message.content.content_type === 'text' ? (message.content.text ?? '') : '';
 }
 
-/** The nearest one above that is taken over. */
-function keptParentOf(row: Node, mapping: Readonly<Record<string, Node>>): string | null {
-  const seen = new Set<string>();
-  let key = row.parent ?? null;
-  while (key !== null && !seen.has(key)) {
-    seen.add(key);
-    const parent = Object.hasOwn(mapping, key) ? mapping[key] : undefined;
-    if (!parent) return null;
-    if (roleOf(parent)) return key;
-    key = parent.parent ?? null;
-  }
-  return null;
+/**
+ * Finds the nearest row that is taken over, from a row upwards. Every row is passed once, however long the chains of
+ * what is left out are and however many rows hang below them.
+ */
+function nearestKept(mapping: Mapping): (from: string | null) => string | null {
+  const found = new Map<string, string | null>();
+  return (from) => {
+    const passed: string[] = [];
+    let key = from;
+    while (key !== null && !found.has(key)) {
+      const row = Object.hasOwn(mapping, key) ? mapping[key] : undefined;
+      const isKept = row !== undefined && roleOf(row) !== null;
+      // Nothing for now, so that a circle of parents ends here.
+      found.set(key, isKept ? key : null);
+      passed.push(key);
+      if (!row || isKept) break;
+      key = row.parent ?? null;
+    }
+    const kept = key === null ? null : (found.get(key) ?? null);
+    for (const below of passed) found.set(below, kept);
+    return kept;
+  };
 }

@@ -2,9 +2,9 @@ import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Clock } from '../../../shared/clock.ts';
 import { AppError, validationFailed } from '../../../shared/errors.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
-import type { Principal } from '../../../shared/principal.ts';
+import { mayUseDeployment, type Principal } from '../../../shared/principal.ts';
 import type { Deployments } from '../../deployments/types.ts';
-import { knownShape, messageBytesMax, titleLengthMax } from '../chat.input.ts';
+import { deploymentsMax, knownShape, messageBytesMax, titleLengthMax } from '../chat.input.ts';
 import { toStorable } from '../storable-text.ts';
 import type { Chat } from '../types.ts';
 import { deriveTitle, toSessionView } from '../views.ts';
@@ -36,7 +36,7 @@ export function createImport(deps: ImportDeps): Chat['import'] {
     const taken = read.filter(({ messages }) => messages.length > 0).slice(0, sessionsMax);
     const count = taken.reduce((sum, { messages }) => sum + messages.length, 0);
     if (count > messagesMax) throw validationFailed([{ field: 'content', message: `holds ${count} messages; one call takes ${messagesMax}` }]);
-    const existing = await existingDeployments(taken, deps.deployments);
+    const existing = await existingDeployments(taken, principal, deps.deployments);
     signal.throwIfAborted();
     const now = deps.clock.now();
     const storable = taken.map((conversation) => toStorableConversation(conversation, { principal, existing, now }));
@@ -53,10 +53,10 @@ function readConversations(content: string): Conversation[] {
   throw validationFailed([{ field: 'content', message: 'is no export of this service, of Open WebUI or of ChatGPT' }]);
 }
 
-/** Ids of other machines mean nothing here. */
-async function existingDeployments(conversations: readonly Conversation[], deployments: ImportDeps['deployments']): Promise<ReadonlySet<string>> {
+/** Ids of other machines mean nothing here, and those that the caller may not use are as good as missing. */
+async function existingDeployments(conversations: readonly Conversation[], principal: Principal, deployments: ImportDeps['deployments']): Promise<ReadonlySet<string>> {
   const named = conversations.flatMap(({ deploymentIds, messages }) => [...deploymentIds, ...messages.flatMap(({ deploymentId }) => deploymentId ?? [])]);
-  const ids = [...new Set(named.flatMap((id) => knownShape(id) ?? []))].slice(0, 100);
+  const ids = [...new Set(named.flatMap((id) => knownShape(id) ?? []))].filter((id) => mayUseDeployment(principal, id)).slice(0, 100);
   const found = await Promise.all(ids.map((id) => deployments.find(id)));
   return new Set(found.flatMap((deployment) => deployment?.id ?? []));
 }
@@ -79,7 +79,7 @@ function toStorableConversation(conversation: Conversation, { principal, existin
     owner: principal.owner,
     systemPrompt: conversation.systemPrompt ? toStorable(conversation.systemPrompt.slice(0, systemPromptLengthMax)) : null,
     parameters: conversation.parameters,
-    deploymentIds: conversation.deploymentIds.map((id) => id.toLowerCase()).filter((id) => existing.has(id)),
+    deploymentIds: [...new Set(conversation.deploymentIds.map((id) => id.toLowerCase()))].filter((id) => existing.has(id)).slice(0, deploymentsMax),
     createdAt,
     updatedAt: now,
   };

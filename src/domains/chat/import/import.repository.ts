@@ -33,8 +33,9 @@ async function insertMessages(tx: SqlEntityManager, { sessionId, owner, messages
   const ids = new Map<string, string>();
   const rows = messages.map(({ key, parentKey, ...message }) => {
     const id = newId();
-    ids.set(key, id);
+    // Before its own id is known: a message that names itself has no parent.
     const parentId = parentKey === null ? null : (ids.get(parentKey) ?? null);
+    ids.set(key, id);
     return { ...message, id, sessionId, owner, parentId, pieceLengths: '', instanceId: null, finishedAt: message.finishedAt ?? message.createdAt };
   });
   for (let start = 0; start < rows.length; start += rowsAtOnce) {

@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { plainMessage, timeOf, type Conversation } from './conversation.ts';
+import { parseFile } from './parse-file.ts';
 
 const message = z.object({
   parentId: z.string().nullish(),
@@ -26,8 +27,7 @@ export function isOpenWebUi(value: unknown): boolean {
 
 /** The list that Open WebUI's "Export chats" writes, or one of its entries. Models are known there by other names, so none is taken over. */
 export function readOpenWebUi(value: unknown): Conversation[] {
-  const entries = z.array(entry).parse(Array.isArray(value) ? value : [value]);
-  return entries.map(({ title, chat }) => ({
+  return parseFile(z.array(entry), Array.isArray(value) ? value : [value]).map(({ title, chat }) => ({
     title: title ?? chat.title ?? '',
     systemPrompt: chat.system ?? chat.params?.system ?? null,
     parameters: {},

@@ -4,13 +4,15 @@ import { fromOpenAiSampling } from '../../../shared/sampling.ts';
 import { parametersSchema } from '../parameters.ts';
 import type { ChatParameters } from '../types.ts';
 import type { Conversation } from './conversation.ts';
+import { parseFile } from './parse-file.ts';
 
 export const ownFormat = 'llm-manager.chat';
 /** Raised when a reader of an older file would misread a newer one; new fields alone do not raise it. */
 export const ownVersion = 1;
 
-const count = z.int().min(0);
-const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
+/** What an API tells as a 32-bit number. */
+const count = z.int().min(0).max(2_147_483_647);
+const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text)).refine(isOfOurCalendar, 'must be in one of the years 1 to 9999');
 const snakeParameters = z.record(z.string(), z.unknown()).transform(toParameters);
 
 const message = z.object({
@@ -47,12 +49,7 @@ export function isOwnFormat(value: unknown): boolean {
 }
 
 export function readOwnFormat(value: unknown): Conversation[] {
-  const parsed = file.safeParse(value);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw validationFailed([{ field: 'content', message: `is no export that can be read: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}` }]);
-  }
-  const { version, session, messages } = parsed.data;
+  const { version, session, messages } = parseFile(file, value);
   if (version > ownVersion) throw validationFailed([{ field: 'content', message: `was written by a newer version (format ${version}, this service reads ${ownVersion})` }]);
   return [
     {
@@ -81,6 +78,12 @@ export function readOwnFormat(value: unknown): Conversation[] {
       })),
     },
   ];
+}
+
+/** Years that a database and an ISO 8601 text both hold. */
+function isOfOurCalendar(date: Date): boolean {
+  const year = date.getUTCFullYear();
+  return year >= 1 && year <= 9999;
 }
 
 /** Those that are known and in range; a file of elsewhere may hold others. */
