@@ -18,12 +18,14 @@ type LiveFile = {
   keepsSha256: boolean;
 };
 
+type StoredFile = Pick<LiveFile, 'downloadedBytes' | 'status'> & { sha256?: string };
+
 export type LiveTaskOptions = {
   files: readonly FileRow[];
   clock: Clock;
   publish: (figures: DownloadFigures) => void;
-  /** Resolves whether or not the figures could be stored. */
-  save: (figures: Figures) => Promise<void>;
+  /** Stores them, of the files only those that have changed since. False when that could not be; never rejects. */
+  save: (figures: Figures) => Promise<boolean>;
 };
 
 /** The moving figures of a task that runs in this process. */
@@ -34,6 +36,8 @@ export class LiveTask {
   readonly #speed = new SpeedWindow();
   readonly #timer: NodeJS.Timeout;
   #published = '';
+  /** By path; what the row of each file says. */
+  readonly #stored: Map<string, StoredFile>;
   #savedAtMs: number;
   #saving: Promise<void> = Promise.resolve();
   #isSaving = false;
@@ -43,6 +47,7 @@ export class LiveTask {
     const { files, clock } = options;
     this.#options = options;
     this.#files = new Map(files.map((file) => [file.path, toLiveFile(file)]));
+    this.#stored = new Map(files.map(({ path, downloadedBytes, status }) => [path, { downloadedBytes, status }]));
     this.#totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
     this.#savedAtMs = clock.monotonicMs();
     this.#timer = setInterval(() => this.#tick(), publishEveryMs).unref();
@@ -118,17 +123,28 @@ export class LiveTask {
 
   async #save(): Promise<void> {
     this.#isSaving = true;
-    const files = [...this.#files].map(([path, { downloadedBytes, status, sha256, keepsSha256 }]) => {
-      return { path, downloadedBytes, status, ...(keepsSha256 && sha256 !== null ? { sha256 } : {}) };
-    });
-    try {
-      await this.#options.save({ downloadedBytes: files.reduce((sum, file) => sum + file.downloadedBytes, 0), files });
-    } finally {
-      this.#isSaving = false;
+    const changed = new Map<string, StoredFile>();
+    let downloadedBytes = 0;
+    for (const [path, file] of this.#files) {
+      downloadedBytes += file.downloadedBytes;
+      const stored = toStored(file);
+      if (!isSame(stored, this.#stored.get(path))) changed.set(path, stored);
     }
+    const files = [...changed].map(([path, file]) => ({ path, ...file }));
+    const isStored = await this.#options.save({ downloadedBytes, files });
+    if (isStored) for (const [path, file] of changed) this.#stored.set(path, file);
+    this.#isSaving = false;
   }
 }
 
 function toLiveFile({ sizeBytes, downloadedBytes, status, gitSha1 }: FileRow): LiveFile {
   return { sizeBytes, downloadedBytes, status, sha256: null, keepsSha256: typeof gitSha1 === 'string' };
+}
+
+function toStored({ downloadedBytes, status, sha256, keepsSha256 }: LiveFile): StoredFile {
+  return { downloadedBytes, status, ...(keepsSha256 && sha256 !== null ? { sha256 } : {}) };
+}
+
+function isSame(file: StoredFile, stored: StoredFile | undefined): boolean {
+  return file.downloadedBytes === stored?.downloadedBytes && file.status === stored.status && file.sha256 === stored.sha256;
 }

@@ -19,8 +19,10 @@ export function openLiveTask({ repository, board, events, clock, logger }: LiveP
     save: async (figures) => {
       try {
         await repository.saveFigures(taskId, figures);
+        return true;
       } catch (error) {
         logger.warn({ taskId, error }, 'the figures of a download could not be stored; it goes on');
+        return false;
       }
     },
   });

@@ -109,7 +109,7 @@ export class TaskFiles {
     const inTurn = this.#blobs.run(place.blobPath, async () => {
       turn.resolve(undefined);
       signal.throwIfAborted();
-      const release = await lockBlob(place.lockPath, signal);
+      const release = await lockBlob(place, signal);
       try {
         await work();
       } finally {

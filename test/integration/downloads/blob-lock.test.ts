@@ -42,7 +42,7 @@ function isFree(): boolean {
 
 describe('the lock on a blob of the shared cache', () => {
   it('is held until it is given back', async () => {
-    const release = await lockBlob(path, never);
+    const release = await lockBlob({ lockPath: path }, never);
     expect(isFree()).toBe(false);
     await release();
     expect(isFree()).toBe(true);
@@ -51,7 +51,7 @@ describe('the lock on a blob of the shared cache', () => {
   it('waits for another tool that holds it', async () => {
     const child = await holdElsewhere();
     let isOurs = false;
-    const waiting = lockBlob(path, never).then((release) => {
+    const waiting = lockBlob({ lockPath: path }, never).then((release) => {
       isOurs = true;
       return release;
     });
@@ -65,13 +65,19 @@ describe('the lock on a blob of the shared cache', () => {
   it('ends the wait at once when it is stopped', async () => {
     await holdElsewhere();
     const stop = new AbortController();
-    const waiting = lockBlob(path, stop.signal);
+    const waiting = lockBlob({ lockPath: path }, stop.signal);
     stop.abort(new Error('stopped'));
     await expect(waiting).rejects.toThrow('stopped');
     expect(isFree()).toBe(false);
   });
 
+  it('is given up, with a word to the caller, when another tool holds it for long', async () => {
+    await holdElsewhere();
+    await expect(lockBlob({ lockPath: path, waitMs: 1 }, never)).rejects.toMatchObject({ code: 'OVERLOADED' });
+    expect(isFree()).toBe(false);
+  });
+
   it('is nothing where the layout has none', async () => {
-    await (await lockBlob(null, never))();
+    await (await lockBlob({ lockPath: null }, never))();
   });
 });

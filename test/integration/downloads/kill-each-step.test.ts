@@ -59,7 +59,7 @@ function expectedFiles(): string[] {
   const home = 'models--acme--step-GGUF';
   const blobs = [sha256Of(content), gitBlobSha1Of(toContent(readme))];
   const names = ['step.Q4_K_M.gguf', 'README.md'].map((path) => `snapshots/${repo.sha}/${path}`);
-  return [...blobs.map((blob) => `.locks/${home}/${blob}.lock`), ...[...blobs.map((blob) => `blobs/${blob}`), ...names, 'refs/main'].map((name) => `${home}/${name}`)].sort();
+  return [`.locks/${home}/${sha256Of(content)}.lock`, ...[...blobs.map((blob) => `blobs/${blob}`), ...names, 'refs/main'].map((name) => `${home}/${name}`)].sort();
 }
 
 function filesOfStore(): string[] {

@@ -2,16 +2,21 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { AppError } from '../../../shared/errors.ts';
 
 /** Holds its lock until its standard input ends, which it does also when this process is killed. */
 const holdScript = 'echo held; exec cat >/dev/null';
 
+/** Longer than this nobody waits with a worker in hand: others fetch for hours, and some that hold a lock have long been hanging. */
+const waitMsDefault = 30_000;
+
 /**
  * Takes the lock that Hugging Face's own tools take (flock) while they fetch a blob into the shared cache, and resolves
  * with the function that gives it back. Node has no such call, so the `flock` command holds it. Where there is none
- * nothing is locked: both sides then fetch the same bytes under names of their own, and the last rename wins.
+ * nothing is locked: both sides then fetch the same bytes under names of their own, and the last rename wins. Throws
+ * OVERLOADED while another tool holds it.
  */
-export async function lockBlob(lockPath: string | null, signal: AbortSignal): Promise<() => Promise<void>> {
+export async function lockBlob({ lockPath, waitMs = waitMsDefault }: { lockPath: string | null; waitMs?: number }, signal: AbortSignal): Promise<() => Promise<void>> {
   signal.throwIfAborted();
   const unlocked = (): Promise<void> => Promise.resolve();
   if (lockPath === null) return unlocked;
@@ -30,15 +35,19 @@ export async function lockBlob(lockPath: string | null, signal: AbortSignal): Pr
   };
   const onAbort = (): void => void holder.kill('SIGTERM');
   signal.addEventListener('abort', onAbort, { once: true });
+  const late = AbortSignal.timeout(waitMs);
+  late.addEventListener('abort', onAbort, { once: true });
   try {
     const held = once(holder.stdout, 'data').then(() => 'held' as const, () => 'ended' as const);
     const outcome = await Promise.race([held, ended]);
     signal.throwIfAborted();
+    if (outcome === 'ended' && late.aborted) throw new AppError('OVERLOADED', 'Another program is fetching the same file into the shared Hugging Face cache; this download goes on once that has ended.');
     return outcome === 'held' ? release : unlocked;
   } catch (error) {
     await release();
     throw error;
   } finally {
+    late.removeEventListener('abort', onAbort);
     signal.removeEventListener('abort', onAbort);
   }
 }

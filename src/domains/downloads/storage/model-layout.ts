@@ -10,7 +10,7 @@ export type BlobPlace = {
   blobPath: string;
   /** While it is fetched, beside the blob: a rename within one folder cannot fail half-way. */
   partPath: string;
-  /** What other programs that share the folder lock while they fetch the same blob. */
+  /** What other programs that share the folder lock while they fetch the same blob; null where two fetches do no harm. */
   lockPath: string | null;
 };
 
@@ -45,6 +45,9 @@ export function instanceOf(dataDir: string): string {
   return createHash('sha256').update(dataDir).digest('hex').slice(0, 8);
 }
 
+/** A smaller file is here again before a lock, which takes a process of its own, is worth its while. */
+const lockedBytesMin = 8 * 1024 * 1024;
+
 /** The cache that Hugging Face's own tools use: `models--org--name/{blobs,refs,snapshots}` and `.locks`. */
 function huggingFaceLayout({ hfCacheDir, instance }: LayoutOptions, { ref, revision }: LayoutModel): ModelLayout {
   const name = `models--${ref.name.replaceAll('/', '--')}`;
@@ -56,7 +59,8 @@ function huggingFaceLayout({ hfCacheDir, instance }: LayoutOptions, { ref, revis
     place: (file) => {
       // The tag that the Hub gives a file, which is what its tools name blobs by.
       const blob = file.sha256 ?? file.gitSha1 ?? undigested(ref, revision, file);
-      return placeOf(safeJoin(home, `blobs/${blob}`), instance, safeJoin(hfCacheDir, `.locks/${name}/${blob}.lock`));
+      const lockPath = file.sizeBytes < lockedBytesMin ? null : safeJoin(hfCacheDir, `.locks/${name}/${blob}.lock`);
+      return placeOf(safeJoin(home, `blobs/${blob}`), instance, lockPath);
     },
     refPath: (requested) => (requested === revision ? null : safeJoin(home, `refs/${requested ?? 'main'}`)),
   };
