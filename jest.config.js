@@ -1,6 +1,6 @@
 /** @type {import('jest').Config} */
 const common = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/support/global-environment.ts',
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2024' }, module: { type: 'es6' } }],

@@ -29,8 +29,9 @@ export function ggufContent(seed: string, size: number): Content {
   const noise = seededContent(seed, size);
   return {
     size,
+    isFixed: true,
     slice: (start, end) => {
-      const bytes = Buffer.from(noise.slice(start, end));
+      const bytes = noise.slice(start, end);
       if (start < header.length) header.copy(bytes, 0, start, Math.min(header.length, end));
       return bytes;
     },
