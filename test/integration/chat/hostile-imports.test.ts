@@ -28,14 +28,6 @@ describe('a file that nobody wrote by accident', () => {
     expect((await collect((await world.chat.export(sessions[0]!.id, format, anna, never)).chunks)).join('')).toContain('text 1');
   });
 
-  it('of ChatGPT is read in the time of its length, however many messages hang below a long chain of what is left out', async () => {
-    const hidden = Array.from({ length: 30_000 }, (_, index): [string, object] => [`h${index}`, { parent: index === 0 ? 'first' : `h${index - 1}`, message: null }]);
-    const below = Array.from({ length: 5_000 }, (_, index): [string, object] => [`u${index}`, said('user', 'h29999')]);
-    const { sessions } = await bring([{ title: 'x', mapping: Object.fromEntries([['first', said('assistant', null)], ...hidden, ...below]) }]);
-    const messages = await messagesOf(sessions[0]!.id);
-    expect([sessions[0]!.messageCount, messages[99]!.parentId]).toEqual([5_001, messages[0]!.id]);
-  }, 60_000);
-
   it('of ChatGPT loses nothing below a circle of what is left out', async () => {
     const { sessions } = await bring([{ title: 'x', mapping: { a: said('tool', 'b'), b: said('tool', 'a'), c: said('user', 'a'), d: said('user', 'gone') } }]);
     expect((await messagesOf(sessions[0]!.id)).map(({ parentId }) => parentId)).toEqual([null, null]);
