@@ -9,7 +9,7 @@ import type { ChatParameters, CreateSession, SendMessage } from './types.ts';
 
 /** Of one message, in bytes of UTF-8. */
 export const messageBytesMax = 1024 * 1024;
-const systemPromptLengthMax = 64 * 1024;
+export const systemPromptLengthMax = 64 * 1024;
 export const titleLengthMax = 200;
 export const deploymentsMax = 16;
 const searchLengthMax = 200;

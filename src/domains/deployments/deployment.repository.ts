@@ -7,6 +7,7 @@ import { claimIdempotencyKey, findIdempotentResult, type IdempotencyClaim } from
 import { marksOf, readRow, readRowPage, readRows, type Condition } from '../../shared/persistence/read-rows.repository.ts';
 import { StateEvent } from '../../shared/persistence/state-event.entity.ts';
 import { transition, type TransitionRequest } from '../../shared/persistence/transition.repository.ts';
+import { isStorable } from '../../shared/storable.ts';
 import { Deployment } from './deployment.entity.ts';
 import { deploymentMachine, occupyingStatuses, restingStatuses, type DeploymentStatus } from './deployment.machine.ts';
 import type { DeploymentCommand, EngineAccess } from './elsewhere.ts';
@@ -60,7 +61,8 @@ export class DeploymentRepository {
   }
 
   async findByName(name: string): Promise<DeploymentRow | null> {
-    return await readRow(this.#em(), Deployment, [['name = ?', name]]);
+    // A caller's words: PostgreSQL takes them for a broken connection's.
+    return isStorable(name) ? await readRow(this.#em(), Deployment, [['name = ?', name]]) : null;
   }
 
   async findMany(ids: readonly string[]): Promise<DeploymentRow[]> {

@@ -67,6 +67,10 @@ describe('names', () => {
     expect((await bench.deployments.findByName('tiny-story-gguf-2'))?.modelId).toBe(modelId);
   });
 
+  it('that no database holds belong to none', async () => {
+    expect(await Promise.all(['a\0b', '\0', 'half \ud83d'].map((name) => bench.deployments.findByName(name)))).toEqual([null, null, null]);
+  });
+
   it('belong to one deployment, also when two ask at the same time', async () => {
     const results = await Promise.allSettled([small({ name: 'mine' }), small({ name: 'mine' })]);
     expect(results.map((result) => result.status).sort()).toEqual(['fulfilled', 'rejected']);

@@ -108,4 +108,60 @@ describe('a completion with X-Chat-Session-Id', () => {
     expect((await record({})).response.status).toBe(400);
     expect((await bench.world.chat.listSessions({}, { limit: 1 }, bench.principal)).total).toBe(before.total);
   });
+
+  it('is kept as what can be stored, and reaches the engine as it was said', async () => {
+    const said = [{ role: 'system', content: 'Be\0brief.' }, { role: 'user', content: 'Half \ud83d\0' }];
+    const { response, sessionId } = await record({ messages: said, stop: ['\0'] });
+    expect(response.status).toBe(200);
+    expect(bench.world.server.requests[0]!.body).toMatchObject({ messages: said, stop: ['\0'] });
+    expect((await kept(sessionId)).map(({ content }) => content)).toEqual(['Half \ufffd\ufffd', 'Hello world']);
+    expect(await bench.world.chat.getSession(sessionId, bench.principal)).toMatchObject({ systemPrompt: 'Be\ufffdbrief.' });
+  });
+
+  it.each([
+    ['message', [{ role: 'user', content: 'é'.repeat(600_000) }]],
+    ['instruction', [{ role: 'system', content: 'x'.repeat(70_000) }, { role: 'user', content: 'Hi' }]],
+  ])('is refused for a longer %s than a session keeps, before an engine is asked', async (_name, long) => {
+    const { response } = await record({ messages: long });
+    expect([response.status, ((await response.json()) as { error: { code: string } }).error.code]).toEqual([413, 'payload_too_large']);
+    expect(bench.world.server.requests).toEqual([]);
+  });
+
+  it('passes every piece on, and keeps the last usage, of an engine that tells the usage with each piece', async () => {
+    const usage = (count: number) => ({ usage: { prompt_tokens: 5, completion_tokens: count, total_tokens: 5 + count } });
+    const call = { index: 0, id: 'c', type: 'function', function: { name: 'f', arguments: '{}' } };
+    const chunks = [{ delta: { role: 'assistant', content: null }, finish_reason: null }, { delta: { tool_calls: [call] }, finish_reason: null }, { delta: {}, finish_reason: 'tool_calls' }];
+    const events = [...chunks.map((choice, index) => JSON.stringify({ choices: [{ index: 0, ...choice }], ...usage(index) })), '[DONE]'];
+    bench.world.server.script({ answer: { contentType: 'text/event-stream', body: events.map((event) => `data: ${event}\n\n`).join('') } });
+    const { response, sessionId } = await record({ stream: true });
+    expect((await response.text()).trimEnd().split('\n\n')).toEqual(events.map((event) => `data: ${event}`));
+    expect((await kept(sessionId))[1]).toMatchObject({ status: 'completed', usage: { promptTokens: 5, completionTokens: 2 } });
+  });
+
+  it('is kept as failed, and the caller is told, when the engine ends in the middle of it', async () => {
+    bench.world.server.script({ answer: { contentType: 'text/event-stream', body: 'data: {"choices":[{"delta":{"content":"half"}}]}\n\ndata: {"choices":[{"del' } });
+    const { response, sessionId } = await record({ stream: true });
+    expect(await response.text()).toMatch(/"half"[^]*\n\ndata: \{"error":\{"message":"The connection to the model server ended before the answer was complete\."/);
+    expect((await kept(sessionId))[1]).toMatchObject({ status: 'failed', content: 'half', error: { code: 'RUNTIME_UNAVAILABLE' } });
+  });
+
+  it('can be read whatever counts the engine tells', async () => {
+    const usage = { choices: [], usage: { prompt_tokens: 2 ** 31, completion_tokens: 1e15, total_tokens: 1e15 } };
+    bench.world.server.script({ noUsage: true, inject: { after: 2, raw: `data: ${JSON.stringify(usage)}\n\n` } });
+    const { response, sessionId } = await record({ stream: true });
+    await response.text();
+    expect((await kept(sessionId))[1]!.usage).toMatchObject({ promptTokens: null, completionTokens: 2 });
+  });
+
+  it('lets the engine go when the session cannot take it', async () => {
+    const { sessionId, response: first } = await record({ stream: true });
+    await first.text();
+    bench.world.server.fallback({ tokens: ['a', 'b'], holdBefore: { index: 1, gate: createGate() } });
+    const writing = await record({ stream: true }, sessionId);
+    const { response } = await record({ stream: true }, sessionId);
+    expect([response.status, ((await response.json()) as { error: { code: string } }).error.code]).toEqual([409, 'invalid_state']);
+    await eventually('one completion is left', () => bench.world.server.active === 1, 1_000);
+    await writing.response.body?.cancel();
+    await eventually('it has ended', () => bench.world.server.active === 0);
+  });
 });

@@ -114,6 +114,23 @@ describe('a request to the gateway', () => {
     expect(events.at(-1)?.error).toMatchObject({ type: 'server_error', code: 'network_failed' });
   });
 
+  it.each([
+    ['within an event', 'data: {"choices":[{"delta":{"content":"a"}}]}\n\n', 'data: {"choices":[{"delta":{"content":"half', true],
+    ['with an open last line', 'data: {"choices":[{"delta":{"content":"a"}}]}\n\n', 'data: [DONE]', false],
+    ['in lines that old Macs ended', 'data: {"choices":[{"delta":{"content":"a"}}]}\r\r', 'data: [DONE]\r\r', false],
+  ])('of an engine that ends %s gets what is whole, and is told of the rest', async (_name, whole, rest, isCut) => {
+    bench.world.server.script({ answer: { contentType: 'text/event-stream', body: whole + rest } });
+    const text = await (await bench.post(chat, { model, messages, stream: true })).text();
+    if (isCut) expect(text).toMatch(/^data: [^\n]*"a"[^\n]*\n\ndata: \{"error":\{"message":"[^"]*ended before the answer was complete\."[^\n]*\n\n$/);
+    else expect(text).toBe(whole + rest);
+  });
+
+  it('leaves no engine at work on an answer that is none', async () => {
+    bench.world.server.script({ answer: { contentType: 'text/html', body: 'x'.repeat(4 * 1024 * 1024) } });
+    expect((await bench.post(chat, { model, messages })).status).toBe(502);
+    await eventually('the connection to the engine is closed', () => bench.world.server.active === 0, 2_000);
+  });
+
   it('may carry pictures of several megabytes', async () => {
     const url = `data:image/png;base64,${'A'.repeat(8 * 1024 * 1024)}`;
     const response = await bench.post(chat, { model, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url } }] }] });

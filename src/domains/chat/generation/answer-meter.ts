@@ -1,6 +1,9 @@
 import type { Clock } from '../../../shared/clock.ts';
 import type { MessageUsage } from '../types.ts';
 
+/** What an API tells as a 32-bit number. */
+export const tokenCountMax = 2_147_483_647;
+
 /** Times and counts of one answer. */
 export class AnswerMeter {
   readonly #clock: Clock;
@@ -30,8 +33,9 @@ export class AnswerMeter {
     this.#leftOut = count;
   }
 
+  /** Counts that no context holds are as good as untold: whoever reads the answer later gets them as 32-bit numbers. */
   engineTold(usage: { promptTokens: number; completionTokens: number }): void {
-    this.#told = usage;
+    if (Math.max(usage.promptTokens, usage.completionTokens) <= tokenCountMax) this.#told = usage;
   }
 
   /** Null when the engine was never reached. */

@@ -13,6 +13,11 @@ export function notAnAnswer(internal?: string): AppError {
   return new AppError('RUNTIME_UNAVAILABLE', 'The model server sent something that is not an answer.', internal === undefined ? {} : { internal });
 }
 
+/** The engine went away in the middle of it, without a word. */
+export function cutShort(): AppError {
+  return new AppError('NETWORK_FAILED', 'The connection to the model server ended before the answer was complete.');
+}
+
 /** OpenAI's code and llama-server's type for a prompt that does not fit. */
 const contextCodes = ['context_length_exceeded', 'exceed_context_size_error'];
 /** vLLM, Ollama; Text Generation Inference, which answers 422. */

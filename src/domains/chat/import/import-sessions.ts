@@ -4,7 +4,7 @@ import { AppError, validationFailed } from '../../../shared/errors.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
 import { mayUseDeployment, type Principal } from '../../../shared/principal.ts';
 import type { Deployments } from '../../deployments/types.ts';
-import { deploymentsMax, knownShape, messageBytesMax, titleLengthMax } from '../chat.input.ts';
+import { deploymentsMax, knownShape, messageBytesMax, systemPromptLengthMax, titleLengthMax } from '../chat.input.ts';
 import { toStorable } from '../storable-text.ts';
 import type { Chat } from '../types.ts';
 import { deriveTitle, toSessionView } from '../views.ts';
@@ -20,7 +20,6 @@ export type ImportDeps = { em: SqlEntityManager; deployments: Pick<Deployments, 
 const contentBytesMax = 32 * 1024 * 1024;
 const sessionsMax = 500;
 const messagesMax = 20_000;
-const systemPromptLengthMax = 64 * 1024;
 const modelIdPattern = /^[a-z][a-z0-9-]{0,30}:[\w./:@+-]{1,250}$/;
 
 const formats = [

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { errorCodes, validationFailed } from '../../../shared/errors.ts';
 import { fromOpenAiSampling } from '../../../shared/sampling.ts';
+import { tokenCountMax } from '../generation/answer-meter.ts';
 import { parametersSchema } from '../parameters.ts';
 import type { ChatParameters } from '../types.ts';
 import type { Conversation } from './conversation.ts';
@@ -10,8 +11,7 @@ export const ownFormat = 'llm-manager.chat';
 /** Raised when a reader of an older file would misread a newer one; new fields alone do not raise it. */
 export const ownVersion = 1;
 
-/** What an API tells as a 32-bit number. */
-const count = z.int().min(0).max(2_147_483_647);
+const count = z.int().min(0).max(tokenCountMax);
 const time = z.iso.datetime({ offset: true }).transform((text) => new Date(text)).refine(isOfOurCalendar, 'must be in one of the years 1 to 9999');
 const snakeParameters = z.record(z.string(), z.unknown()).transform(toParameters);
 

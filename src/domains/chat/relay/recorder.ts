@@ -2,8 +2,9 @@ import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
 import { AppError } from '../../../shared/errors.ts';
 import { addEvent, toEvents, type CompletionEvent } from '../generation/completion-stream.ts';
-import { notAnAnswer } from '../generation/upstream-faults.ts';
+import { cutShort, notAnAnswer } from '../generation/upstream-faults.ts';
 import type { Recording } from './recording.ts';
+import { hasChoices } from './usage-tap.ts';
 
 /** What reads an answer on its way; what it returns is passed on. */
 export type Tap = {
@@ -21,11 +22,13 @@ export function createStreamTap(recording: Recording, { wantsUsage, eventCharsMa
   let out: string[] = [];
   let said: CompletionEvent[] = [];
   let finishReason: 'stop' | 'length' = 'stop';
+  let isComplete = false;
   let fault: AppError | null = null;
   const take = (event: CompletionEvent): void => {
     if (event.type === 'text') recording.write(event.text, event.pieces);
     else if (event.type === 'usage') recording.meter.engineTold(event);
-    else if (event.type === 'finish') finishReason = event.reason;
+    else isComplete = true;
+    if (event.type === 'finish') finishReason = event.reason;
   };
   const parser = createParser({
     maxBufferSize: eventCharsMax,
@@ -36,7 +39,8 @@ export function createStreamTap(recording: Recording, { wantsUsage, eventCharsMa
         return;
       }
       for (const event of events) addEvent(said, event);
-      const isUsageOnly = events.length === 1 && events[0]?.type === 'usage';
+      // Some engines tell the usage with every piece.
+      const isUsageOnly = events.length === 1 && events[0]?.type === 'usage' && !hasChoices(data);
       if (wantsUsage || !isUsageOnly) out.push(`data: ${data.replaceAll('\n', '\ndata: ')}\n\n`);
     },
     onError: ({ type }) => {
@@ -53,7 +57,10 @@ export function createStreamTap(recording: Recording, { wantsUsage, eventCharsMa
       out = [];
       return text === '' ? null : Buffer.from(text, 'utf8');
     },
-    finish: () => nothing,
+    finish() {
+      if (!isComplete) throw cutShort();
+      return nothing;
+    },
     get finishReason() {
       return finishReason;
     },

@@ -16,6 +16,7 @@ import { Watchdog } from '../generation/watchdog.ts';
 import { notAnAnswer } from '../generation/upstream-faults.ts';
 import type { SessionRepository } from '../session.repository.ts';
 import { createStreamUsageTap, createWholeUsageTap, type UsageTap } from './usage-tap.ts';
+import { toKeepable } from './keepable.ts';
 import { createStreamTap, createWholeTap, type Tap } from './recorder.ts';
 import { Recording, type RecordingDeps } from './recording.ts';
 import type { RelayRequest, Relays, RelaySink } from './types.ts';
@@ -38,11 +39,12 @@ export function createRelays(deps: RelayDeps): Relays {
   return {
     async relay(request, sink, principal, signal) {
       const deploymentId = await findDeployment(request, principal, deps);
+      const record = request.record && toKeepable(request.record);
       const sessionId = await findSession(request, principal, deps);
       const payer = await deps.budget.payerOf(principal);
       const reservation = deps.generations.reserve(1);
       try {
-        const relay = new Relay({ request, deploymentId, sessionId, owner: principal.owner, payer }, sink, deps);
+        const relay = new Relay({ request: { ...request, record }, deploymentId, sessionId, owner: principal.owner, payer }, sink, deps);
         reservation.adopt(relay);
         await relay.run(signal);
       } finally {
@@ -142,7 +144,8 @@ class Relay implements RunningAnswer {
     const { request } = this.#job;
     this.#target = await waitForTarget(this.#job.deploymentId, { deployments: this.#deps.deployments, startWaitMs: limits.startWaitMs }, caller);
     const watchdog = new Watchdog('The model sent nothing for too long.');
-    const { signal, unlink } = linkSignals([caller, this.#target.lost, watchdog.signal]);
+    const over = new AbortController();
+    const { signal, unlink } = linkSignals([caller, this.#target.lost, watchdog.signal, over.signal]);
     const silenceMs = request.isStream ? limits.stallMs : limits.wholeAnswerMs;
     watchdog.feed(request.isStream ? limits.firstTokenMs : limits.wholeAnswerMs);
     try {
@@ -153,6 +156,8 @@ class Relay implements RunningAnswer {
       this.#sink.begin({ contentType, sessionId: this.#recording?.sessionId ?? null, bytes: bytesOf(response, contentType) });
       await this.#copy(response, contentType, { fed: () => watchdog.feed(silenceMs), signal });
     } finally {
+      // An answer that was begun and not read would keep its connection and the engine's slot.
+      over.abort(new StopReason('superseded'));
       unlink();
       watchdog.end();
     }
@@ -186,7 +191,7 @@ class Relay implements RunningAnswer {
 
   async #copy({ body }: StreamingResponse, contentType: string, { fed, signal }: { fed: () => void; signal: AbortSignal }): Promise<void> {
     const events = contentType === eventStream ? new WholeEvents(this.#deps.limits.eventCharsMax) : null;
-    const tap = this.#tap ?? { push: (chunk: Uint8Array) => (events ? events.push(chunk) : chunk), finish: () => events?.rest ?? new Uint8Array() };
+    const tap = this.#tap ?? { push: (chunk: Uint8Array) => (events ? events.push(chunk) : chunk), finish: () => events?.finish() ?? new Uint8Array() };
     for await (const chunk of body) {
       // A server may go on sending into a connection that is closing.
       signal.throwIfAborted();

@@ -1,8 +1,10 @@
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
 import type { AppError } from '../../../shared/errors.ts';
+import { tokenCountMax } from '../generation/answer-meter.ts';
 import { notAnAnswer } from '../generation/upstream-faults.ts';
 import type { Tap } from './recorder.ts';
+import { WholeEvents } from './whole-events.ts';
 
 /** Reads what an answer took, and nothing else of it. */
 export type UsageTap = Tap & {
@@ -10,8 +12,9 @@ export type UsageTap = Tap & {
   readonly tokens: number;
 };
 
+const count = z.int().min(0).max(tokenCountMax);
 const usageSchema = z.looseObject({
-  usage: z.looseObject({ prompt_tokens: z.number().int().min(0).optional(), completion_tokens: z.number().int().min(0).optional() }).nullish(),
+  usage: z.looseObject({ prompt_tokens: count.optional(), completion_tokens: count.optional() }).nullish(),
   choices: z.array(z.looseObject({ text: z.unknown().optional(), delta: z.record(z.string(), z.unknown()).nullish() })).optional(),
 });
 
@@ -22,6 +25,11 @@ const nothing: Read = { tokens: null, hasChoices: false, isPiece: false };
 /** Longer answers than this are not read whole; there the length has to do. */
 const wholeBytesMax = 32 * 1024 * 1024;
 const bytesPerToken = 4;
+
+/** Whether an event says anything of an answer; one of the usage alone does not. */
+export function hasChoices(data: string): boolean {
+  return read(data).hasChoices;
+}
 
 function read(text: string): Read {
   let value: unknown;
@@ -43,6 +51,7 @@ function isSaying(delta: Readonly<Record<string, unknown>> | null | undefined): 
 
 /** Of a stream of events. The event with the usage alone, which only we have asked for, is kept from the caller. */
 export function createStreamUsageTap({ wantsUsage, eventCharsMax }: { wantsUsage: boolean; eventCharsMax: number }): UsageTap {
+  const whole = new WholeEvents(eventCharsMax);
   const decoder = new TextDecoder('utf-8');
   let out: string[] = [];
   let pieces = 0;
@@ -61,15 +70,22 @@ export function createStreamUsageTap({ wantsUsage, eventCharsMax }: { wantsUsage
       if (type === 'max-buffer-size-exceeded') fault ??= notAnAnswer();
     },
   });
+  const pass = (text: string): Uint8Array | null => {
+    parser.feed(text);
+    if (fault) throw fault;
+    const passed = out.join('');
+    out = [];
+    return passed === '' ? null : Buffer.from(passed, 'utf8');
+  };
   return {
     push(chunk) {
-      parser.feed(decoder.decode(chunk, { stream: true }));
-      if (fault) throw fault;
-      const text = out.join('');
-      out = [];
-      return text === '' ? null : Buffer.from(text, 'utf8');
+      const events = whole.push(chunk);
+      return events && pass(decoder.decode(events, { stream: true }));
     },
-    finish: () => new Uint8Array(),
+    finish() {
+      // The empty line that the last event may be without.
+      return pass(`${decoder.decode(whole.finish())}\n\n`) ?? new Uint8Array();
+    },
     finishReason: 'stop',
     get tokens() {
       return told ?? pieces;

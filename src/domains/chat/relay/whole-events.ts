@@ -1,7 +1,9 @@
-import { notAnAnswer } from '../generation/upstream-faults.ts';
+import { cutShort, notAnAnswer } from '../generation/upstream-faults.ts';
 
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
+/** Of OpenAI's streams; some engines leave the line open. */
+const lastLine = 'data: [DONE]';
 
 /**
  * Cuts a stream of server-sent events between events, without reading them: what has been passed on is then always
@@ -26,14 +28,17 @@ export class WholeEvents {
     return end === 0 ? null : joined.subarray(0, end);
   }
 
-  /** What came after the last whole event. */
-  get rest(): Uint8Array {
-    return this.#tail;
+  /** What came after the last whole event: at most one whose empty line was left out. Throws NETWORK_FAILED for half a one. */
+  finish(): Uint8Array {
+    const tail = Buffer.from(this.#tail.buffer, this.#tail.byteOffset, this.#tail.byteLength);
+    if (tail.length === 0 || tail.at(-1) === lineFeed || tail.toString('utf8').endsWith(lastLine)) return tail;
+    throw cutShort();
   }
 }
 
-/** An empty line ends an event: `\n\n` or `\n\r\n`. */
+/** An empty line ends an event: `\n\n`, `\n\r\n` or `\r\r`. */
 function endsEvent(bytes: Uint8Array, end: number): boolean {
+  if (bytes[end - 1] === carriageReturn) return bytes[end - 2] === carriageReturn;
   if (bytes[end - 1] !== lineFeed) return false;
   return bytes[end - 2] === lineFeed || (bytes[end - 2] === carriageReturn && bytes[end - 3] === lineFeed);
 }
