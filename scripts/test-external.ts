@@ -11,11 +11,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort } from '../src/platform/free-port.ts';
+import { notOnThem, tooLong } from './external-tests.ts';
 
 /** PostgreSQL refuses root. */
 const nobody = 65_534;
-/** Neither a database nor events are in these: once more would show nothing. */
-const notOnThem = ['downloads/(transfer|byte-sources|blob-lock|kill-each-step|scan-thread)', 'deployments/(llama-cpp-engine-life|memory-estimate)', 'infrastructure/(data-folder|embedded-database)'];
 const debianFolder = '/usr/lib/postgresql';
 
 function postgresBin(): string {
@@ -48,7 +47,7 @@ const servers = [
 async function runTests(): Promise<number> {
   const tests = fileURLToPath(new URL('test.ts', import.meta.url));
   const env = { ...process.env, TEST_DATABASE_URL: `postgresql://llmm:${password}@127.0.0.1:${postgresPort}/postgres`, TEST_REDIS_URL: `redis://127.0.0.1:${redisPort}` };
-  const child = spawn(process.execPath, [tests, 'integration', '--all', ...process.argv.slice(2), ...notOnThem.map((pattern) => `--testPathIgnorePatterns=test/integration/${pattern}`)], { stdio: 'inherit', env });
+  const child = spawn(process.execPath, [tests, 'integration', '--all', ...process.argv.slice(2), ...[...notOnThem, ...tooLong].map((pattern) => `--testPathIgnorePatterns=test/integration/${pattern}`)], { stdio: 'inherit', env });
   const [code] = (await once(child, 'exit')) as [number | null];
   return code ?? 1;
 }

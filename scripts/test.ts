@@ -30,6 +30,8 @@ const selected = given.filter((argument) => projects.includes(argument));
 const rest = given.filter((argument) => !projects.includes(argument) && !flags.includes(argument));
 const isOnlyScenarios = given.includes('--scenarios');
 const isLong = given.includes('--long');
+/** Scenarios wait more than they work: for processes to start, for one that is taken away to be missed. */
+const scenarioWorkers = isOnlyScenarios && !rest.some((argument) => argument.startsWith('--maxWorkers')) ? ['--maxWorkers=3'] : [];
 
 /** What is asked for by its name runs, however long it takes. */
 function isNamed(test: string): boolean {
@@ -50,7 +52,7 @@ const patterns = isOnlyScenarios ? scenarios.map((pattern) => `test/${pattern}`)
 const jest = fileURLToPath(import.meta.resolve('jest/bin/jest'));
 const child = spawn(
   process.execPath,
-  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...patterns, ...(await leftOut()), ...(selected.length ? ['--selectProjects', ...selected] : [])],
+  ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning', jest, ...rest, ...scenarioWorkers, ...patterns, ...(await leftOut()), ...(selected.length ? ['--selectProjects', ...selected] : [])],
   { stdio: 'inherit', env: { ...process.env, ...(isLong && { LLM_MANAGER_TEST_LONG: '1' }) } },
 );
 child.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));
