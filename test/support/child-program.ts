@@ -13,7 +13,7 @@ export type ChildProgram = {
 
 /** Runs a TypeScript program of the tests in a real process, which tests may kill. */
 export function startChildProgram(file: string, args: readonly string[], identity: { uid?: number; gid?: number } = {}): ChildProgram {
-  const child = spawn(process.execPath, [file, ...args], { stdio: ['pipe', 'pipe', 'inherit'], env: { PATH: process.env['PATH'] }, ...identity });
+  const child = spawn(process.execPath, [file, ...args], { stdio: ['pipe', 'pipe', 'inherit'], env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] }, ...identity });
   const ended = once(child, 'exit');
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   return {
