@@ -11,7 +11,7 @@ import type { ScanSuite } from './scan-suite.ts';
 import { lockBlob } from './storage/blob-lock.ts';
 import { blobSize, linkFile, publishBlob, writeRef } from './storage/model-files.ts';
 import type { BlobKey, BlobPlace, ModelLayout } from './storage/model-layout.ts';
-import { isMissingFile, MismatchFault } from './transfer/faults.ts';
+import { isMissingFile, MismatchFault, toStorageError } from './transfer/faults.ts';
 import { type TransferDeps, transferFile } from './transfer/file-transfer.ts';
 import { hashFile } from './transfer/hasher.ts';
 import { removePartFiles } from './transfer/sidecar.ts';
@@ -78,8 +78,20 @@ export class TaskFiles {
 
   /** Gives the files their final names, and answers what is installed then. */
   async publish(context: TaskContext, reports: ReadonlyMap<string, ScanReport>, signal: AbortSignal): Promise<InstalledFile[]> {
-    const { files, layout, live, task, revision } = context;
-    const sha256s = new Map(live.checksums());
+    try {
+      await this.#place(context, signal);
+    } catch (error) {
+      // A file that went away at this moment is fetched again by the next run.
+      throw isMissingFile(error) ? error : toStorageError(error, 0);
+    }
+    const sha256s = new Map(context.live.checksums());
+    return context.files.map(({ path, sizeBytes, gitSha1, sha256 }) => {
+      const scan = reports.get(path);
+      return { path, sizeBytes, sha256: sha256s.get(path) ?? sha256 ?? null, gitSha1: gitSha1 ?? null, ...(scan ? { scan } : {}) };
+    });
+  }
+
+  async #place({ files, layout, task, revision }: TaskContext, signal: AbortSignal): Promise<void> {
     for (const file of files) {
       const place = layout.place(blobKeyOf(file));
       // A task that waits for this blob finds it under one name or the other, never between them.
@@ -92,10 +104,6 @@ export class TaskFiles {
     }
     for (const file of files) await linkFile(layout, file.path, layout.place(blobKeyOf(file)).blobPath);
     await writeRef(layout, task.requestedRevision ?? null, revision);
-    return files.map(({ path, sizeBytes, gitSha1, sha256 }) => {
-      const scan = reports.get(path);
-      return { path, sizeBytes, sha256: sha256s.get(path) ?? sha256 ?? null, gitSha1: gitSha1 ?? null, ...(scan ? { scan } : {}) };
-    });
   }
 
   async removeParts(files: readonly FileRow[], layout: ModelLayout): Promise<void> {

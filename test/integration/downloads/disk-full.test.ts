@@ -36,6 +36,7 @@ whereMountable('a small disk (skipped where a tmpfs may not be mounted)', () => 
   beforeAll(async () => {
     [database, hub] = await Promise.all([createTestDatabase(), createHub()]);
     for (const [index, content] of contents.entries()) hub.addRepo({ id: `acme/m${index}-GGUF`, files: [{ path: `m${index}.Q4_K_M.gguf`, content }] });
+    hub.addRepo({ id: 'acme/small-GGUF', files: [{ path: 'small.Q4_K_M.gguf', content: ggufContent('small', 9 * MiB) }] });
     const folder = disk!;
     room = await openRoom({ orm: database.orm, databaseUrl: database.url, folder, endpoint: hub.endpoint, config: { dataDir: tmpdir(), modelsDir: join(folder, 'models') } });
   });
@@ -76,4 +77,15 @@ whereMountable('a small disk (skipped where a tmpfs may not be mounted)', () => 
     const [installed] = await room.installed.findByModel(task.modelId);
     expect(sha256OfFile(join(installed!.folder, 'm0.Q4_K_M.gguf'))).toBe(sha256Of(contents[0]!));
   }, 120_000);
+
+  it('says so at once when it is read-only', async () => {
+    execFileSync('mount', ['-o', 'remount,ro', disk!]);
+    try {
+      const { task } = await room.startDownload({ modelId: 'acme/small-GGUF' });
+      const failed = await room.reaches(task.id, 'failed');
+      expect(failed).toMatchObject({ attempt: 1, error: { code: 'INTERNAL', message: 'The models folder cannot be written to (EROFS).' } });
+    } finally {
+      execFileSync('mount', ['-o', 'remount,rw', disk!]);
+    }
+  });
 });

@@ -163,6 +163,19 @@ describe('a spoilt answer', () => {
     expect(hub.requests.matching(blob, 'GET').length).toBe(11);
   });
 
+  it('leaves the host alone for a while also when it says "at once" and goes on refusing', async () => {
+    const { slots } = engine.deps;
+    const asked: number[] = [];
+    const quiet = slots.quiet.bind(slots);
+    slots.quiet = (host, waitMs) => {
+      asked.push(waitMs);
+      quiet(host, waitMs);
+    };
+    hub.faults.inject({ fault: { kind: 'status', status: 429, headers: { 'retry-after': '0' } }, server: 'cdn', nth: [1, 2, 3] });
+    await fetchAndCheck(MiB);
+    expect(asked.map((waitMs) => waitMs > 0)).toEqual([true, true, true]);
+  });
+
   it('leaves the host alone for as long as a 429 or 503 says', async () => {
     hub.faults.inject({ fault: rateLimited(0), server: 'cdn', nth: 2 });
     hub.faults.inject({ fault: unavailable(1), server: 'cdn', nth: 5 });

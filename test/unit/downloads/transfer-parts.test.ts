@@ -127,6 +127,9 @@ describe('waiting', () => {
 
   it.each([
     [{ retryAfter: '7' }, 7000],
+    [{ retryAfter: '1.5' }, 1500],
+    [{ retryAfter: '-5' }, null],
+    [{ retryAfter: '1e9' }, null],
     [{ retryAfter: 'Thu, 01 Jan 1970 00:00:09 GMT' }, 9000],
     [{ rateLimit: '"api";r=0;t=55' }, 56_000],
     [{ retryAfter: 'soon', rateLimit: 'nothing' }, null],

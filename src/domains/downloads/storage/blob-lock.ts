@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolder } from '../../../platform/make-folder.ts';
 import { AppError } from '../../../shared/errors.ts';
+import { toStorageError } from '../transfer/faults.ts';
 
 /** Holds its lock until its standard input ends, which it does also when this process is killed. */
 const holdScript = 'echo held; exec cat >/dev/null';
@@ -14,13 +15,17 @@ const waitMsDefault = 30_000;
  * Takes the lock that Hugging Face's own tools take (flock) while they fetch a blob into the shared cache, and resolves
  * with the function that gives it back. Node has no such call, so the `flock` command holds it. Where there is none
  * nothing is locked: both sides then fetch the same bytes under names of their own, and the last rename wins. Throws
- * OVERLOADED while another tool holds it.
+ * OVERLOADED while another tool holds it, and INTERNAL or INSUFFICIENT_STORAGE where no lock can be put.
  */
 export async function lockBlob({ lockPath, waitMs = waitMsDefault }: { lockPath: string | null; waitMs?: number }, signal: AbortSignal): Promise<() => Promise<void>> {
   signal.throwIfAborted();
   const unlocked = (): Promise<void> => Promise.resolve();
   if (lockPath === null) return unlocked;
-  await mkdir(dirname(lockPath), { recursive: true });
+  try {
+    await makeFolder(dirname(lockPath));
+  } catch (error) {
+    throw toStorageError(error, 0);
+  }
   signal.throwIfAborted();
   const env = { PATH: '/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin', LC_ALL: 'C' };
   const holder = spawn('flock', ['--exclusive', lockPath, 'sh', '-c', holdScript], { stdio: ['pipe', 'pipe', 'ignore'], env });

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir, readdir, readFile, readlink, realpath, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { lstat, readdir, readFile, readlink, realpath, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { isMissingFile } from '../transfer/faults.ts';
 import { removePartFiles } from '../transfer/sidecar.ts';
 import type { BlobPlace, ModelLayout } from './model-layout.ts';
 import { safeJoin } from './safe-path.ts';
+import { makeFolder } from '../../../platform/make-folder.ts';
 import { syncFolder } from '../../../platform/sync-folder.ts';
 
 /** The blob's size, or null when it is not there or is no plain file. */
@@ -31,7 +32,7 @@ export async function publishBlob({ partPath, blobPath }: BlobPlace): Promise<vo
 /** Puts the file's own name into the model's folder, as a link to the blob. */
 export async function linkFile(layout: ModelLayout, path: string, blobPath: string): Promise<void> {
   const name = safeJoin(layout.folder, path);
-  await mkdir(dirname(name), { recursive: true });
+  await makeFolder(dirname(name));
   // A link in the way could lead the name out of the models folder.
   const [parent, folder] = await Promise.all([realpath(dirname(name)), realpath(layout.folder)]);
   if (parent !== folder && !parent.startsWith(`${folder}/`)) throw new Error(`a folder of ${layout.folder} is a link to elsewhere`);
@@ -56,7 +57,7 @@ export async function linkFile(layout: ModelLayout, path: string, blobPath: stri
 export async function writeRef(layout: ModelLayout, requestedRevision: string | null, revision: string): Promise<void> {
   const path = layout.refPath(requestedRevision);
   if (path === null || (await orNull(readFile(path, 'utf8'))) === revision) return;
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const temporary = `${path}.${createHash('sha256').update(revision).digest('hex').slice(0, 16)}.tmp`;
   await writeFile(temporary, revision);
   try {

@@ -225,7 +225,8 @@ export class Connections {
   #answerThrottled(error: TransferFault, index: number, location: FileLocation | undefined): number {
     const waitMs = Math.max(error.waitMs ?? 0, this.#count(error, index));
     if ((error.waitMs ?? 0) > waitInPlaceMaxMs) throw error;
-    if (location) this.#deps.slots.quiet(hostOf(location), error.waitMs ?? waitMs);
+    // One that says "at once", and goes on refusing, is given more and more time all the same.
+    if (location) this.#deps.slots.quiet(hostOf(location), waitMs);
     return 0;
   }
 

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { makeFolder } from '../../../platform/make-folder.ts';
 import type { Clock } from '../../../shared/clock.ts';
 import { toStorageError } from './faults.ts';
 import { PartMap } from './part-map.ts';
@@ -186,7 +187,7 @@ export class PartFile {
 export async function openPartFile(options: PartFileOptions): Promise<PartFile> {
   const { path, identity, bootId, partBytes } = options;
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     const sidecar = await findSidecar(path, identity, bootId);
     const old = sidecar ? await open(path, constants.O_RDWR | constants.O_NOFOLLOW).catch(() => null) : null;
     if (sidecar && old) {

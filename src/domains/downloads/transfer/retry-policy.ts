@@ -22,8 +22,9 @@ function clamp(ms: number): number {
 
 function retryAfterMs(value: string | undefined, nowMs: number): number | null {
   if (value === undefined) return null;
-  if (/^\s*\d{1,9}\s*$/.test(value)) return clamp(Number(value) * 1000);
-  const at = Date.parse(value);
+  if (/^\s*\d{1,9}(?:\.\d{1,9})?\s*$/.test(value)) return clamp(Number(value) * 1000);
+  // A number of any other form would be read as some day long ago.
+  const at = /[a-z]/i.test(value) ? Date.parse(value) : NaN;
   return Number.isNaN(at) ? null : clamp(at - nowMs);
 }
 
