@@ -30,8 +30,24 @@ function faultsOf(error: z.ZodError): FieldFault[] {
   });
 }
 
+/** Deeper than any place where names are the caller's own; what is nested deeper is checked where it is used. */
+const ownNamesDepthMax = 5;
+
+/** Where names are the caller's own, the library drops this one without a word. */
+function findProto(value: unknown, path: readonly string[]): readonly string[] | undefined {
+  if (typeof value !== 'object' || value === null || path.length >= ownNamesDepthMax) return undefined;
+  if (path.length > 0 && Object.hasOwn(value, '__proto__')) return [...path, '__proto__'];
+  for (const [name, part] of Object.entries(value)) {
+    const found = findProto(part, [...path, name]);
+    if (found) return found;
+  }
+  return undefined;
+}
+
 /** Throws VALIDATION_FAILED that names every field at fault. */
 export function parseInput<T>(schema: z.ZodType<T>, value: unknown): T {
+  const proto = findProto(value, []);
+  if (proto) throw validationFailed([{ field: proto.join('.'), message: 'cannot be the name of a field' }]);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw validationFailed(faultsOf(result.error));

@@ -67,4 +67,11 @@ describe('a body', () => {
     expect(fieldsOf(() => parseInput(startDownloadBody, JSON.parse('{"model_id":"a/b","__proto__":{"x":1}}')))).toEqual(['__proto__']);
     expect(({} as Record<string, unknown>)['x']).toBeUndefined();
   });
+
+  it.each([
+    [startDeploymentBody, '{"model_id":"a/b","config":{"environment":{"A":"1","__proto__":"x"}}}', 'config.environment.__proto__'],
+    [sendMessageBody, '{"message":"hi","parameters":{"response_format":{"type":"json_schema","json_schema":{"__proto__":{"x":1}}}}}', 'parameters.response_format.json_schema.__proto__'],
+  ])('is refused with that name also where names are the caller\'s own: %#', (schema, body, field) => {
+    expect(fieldsOf(() => parseInput<unknown>(schema, JSON.parse(body)))).toEqual([field]);
+  });
 });
