@@ -120,11 +120,12 @@ async function start(options: StartOptions, runner: Runner, signal: AbortSignal)
   return { url, dataDir: base.folder.path, adminKeyFile: base.folder.adminKeyFile, databaseKind: base.database.kind };
 }
 
-function startHousekeeping({ config, logger }: AppOptions, { database }: Foundation, { access, alerts, audit }: Rooms, runner: Runner): void {
+function startHousekeeping({ config, logger }: AppOptions, { database }: Foundation, { access, alerts, audit, downloads }: Rooms, runner: Runner): void {
   const stopping = new AbortController();
   const chores = [
     ...standingChores(database.orm.em, systemClock),
     { name: 'used tokens', run: () => access.purgeUsage(daysAgo(systemClock, tokenUsageDays)) },
+    { name: 'ended downloads', run: () => downloads.purge() },
     { name: 'alerts', run: () => alerts.purge(daysAgo(systemClock, alertDays)) },
     { name: 'audit log', run: () => audit.purge(daysAgo(systemClock, config.access.audit.days), config.access.audit.entriesMax) },
   ];

@@ -24,6 +24,8 @@ export type StateChange = { id: string; to: DeploymentStatus; from?: readonly De
 
 /** Far more than one machine runs; a bound for queries that have no page. */
 const manyMax = 2000;
+/** All that there are, running or not, so that those queries see every one. */
+const deploymentsMax = 1000;
 
 /** The only place that reads and writes deployments' rows; state changes go through `transition`. */
 export class DeploymentRepository {
@@ -34,7 +36,7 @@ export class DeploymentRepository {
   }
 
   /**
-   * Throws NAME_TAKEN; the unique index decides, so that two callers at once cannot both win. With a claim that an
+   * Throws OVERLOADED and NAME_TAKEN; the unique index decides, so that two callers at once cannot both win. With a claim that an
    * earlier call has made, nothing is created and the earlier call's id is answered.
    */
   async create(row: NewDeployment, claim: IdempotencyClaim | null): Promise<{ id: string; created: boolean }> {
@@ -42,6 +44,7 @@ export class DeploymentRepository {
       return await this.#em().transactional(async (em) => {
         const earlier = claim ? await claimIdempotencyKey(em, claim, row.id, row.createdAt) : null;
         if (earlier !== null) return { id: earlier, created: false };
+        if ((await em.count(Deployment)) >= deploymentsMax) throw new AppError('OVERLOADED', `There are ${deploymentsMax} deployments already; delete some that nobody needs.`, { retryAfterSeconds: 60 });
         em.create(Deployment, { ...initialState, ...row });
         em.create(StateEvent, { kind: deploymentMachine.name, subjectId: row.id, fromState: null, toState: initialState.status, reason: null, at: row.createdAt });
         return { id: row.id, created: true };

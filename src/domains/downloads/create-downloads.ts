@@ -89,10 +89,15 @@ export type DownloadsRoom = {
   start(): Promise<void>;
   /** Ends running transfers where they are; they go on at the next start. Before the job queue stops. */
   stop(signal: AbortSignal): Promise<void>;
+  /** Removes the oldest records of ended downloads beyond `keptMax`, with what failed ones have left; answers how many. */
+  purge(keptMax?: number): Promise<number>;
 };
 
 const connectTimeoutMs = 10_000;
 const answerWithinMs = 10_000;
+/** Records of ended downloads that are kept. */
+const endedMax = 10_000;
+const purgedAtOnce = 100;
 /** In the hands of a worker, and not waiting. */
 const workingStatuses: readonly DownloadStatus[] = ['running', 'verifying', 'scanning'];
 
@@ -104,7 +109,7 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
   const installed = new InstalledModelRepository(em);
   const board = new FiguresBoard(clock);
   const layoutOf = createLayouts(deps);
-  const parts = createParts(repository, layoutOf);
+  const parts = createParts(repository, layoutOf, hasSourceIn(deps));
   const { hfCacheDir, modelsDir, dataDir, reserveBytes = null } = config;
   const budget = new DiskBudget({ dataDir, hfCacheDir, modelsDir, reserveBytes, promised: parts.promised });
   const transfer = createTransfer(deps, logger);
@@ -144,7 +149,21 @@ export function createDownloads(deps: DownloadsDeps): DownloadsRoom {
       await Promise.all([runner.stop(), adopted, storageJobs.stop()]);
       await Promise.all([transfer.bytes.close(), thread.close(), digests.close()]);
     },
+    purge: (keptMax = endedMax) => purgeEnded(repository, parts.removeOf, keptMax),
   };
+}
+
+async function purgeEnded(repository: DownloadRepository, removePartsOf: (task: TaskRow) => Promise<void>, keptMax: number): Promise<number> {
+  for (let removed = 0; ; ) {
+    const rows = await repository.endedBeyond(keptMax, purgedAtOnce);
+    for (const row of rows) {
+      // The others have left nothing.
+      if (row.status === 'failed') await removePartsOf(row);
+      await repository.remove(row);
+    }
+    removed += rows.length;
+    if (rows.length < purgedAtOnce) return removed;
+  }
 }
 
 function createModelJobs({ em, instances, clock, config }: DownloadsDeps, models: ModelStore, logger: Logger): ModelJobs {
@@ -172,8 +191,7 @@ function createStore(deps: DownloadsDeps, parts: StoreParts): ModelStore {
   const { repository, installed, budget, scans, digests, layoutOf, bootId, getTask } = parts;
   const logger = deps.logger.child({ room: 'downloads' });
   const importing = { installed, catalog, scans, budget, clock, logger, dataDir, layout: { hfCacheDir, modelsDir, instance: instanceOf(dataDir) }, instanceId: deps.instances.self.id };
-  const hasSource = (modelId: string): boolean => sources.has(parseModelRef(modelId).source);
-  const repairing = { repository, digests, budget, jobs, bootId, layoutOf, hasSource };
+  const repairing = { repository, digests, budget, jobs, bootId, layoutOf, hasSource: hasSourceIn(deps) };
   const adopting = { repository, installed, sources, catalog, scans, digests, clock, logger, hfCacheDir };
   return new ModelStore({ repository: installed, budget, clock, hfCacheDir, modelsDir, isModelInUse, scans, importing, repairing, adopting, getTask });
 }
@@ -190,6 +208,10 @@ function createTransfer({ bytes, userAgent = 'llm-manager', clock, config }: Dow
   };
 }
 
+function hasSourceIn({ sources }: Pick<DownloadsDeps, 'sources'>): (modelId: string) => boolean {
+  return (modelId) => sources.has(parseModelRef(modelId).source);
+}
+
 type LayoutOf = (task: { modelId: string; requestedRevision: string | null }, revision: string) => ModelLayout;
 
 function createLayouts({ sources, config }: DownloadsDeps): LayoutOf {
@@ -203,10 +225,12 @@ function createLayouts({ sources, config }: DownloadsDeps): LayoutOf {
 }
 
 /** What all tasks together have on the disk, or will have. */
-function createParts(repository: DownloadRepository, layoutOf: LayoutOf) {
+function createParts(repository: DownloadRepository, layoutOf: LayoutOf, hasSource: (modelId: string) => boolean) {
   const placesOf = (task: TaskRow, files: readonly FileRow[]): PromisedFile[] => {
     // What an Ollama server fetches lies in its own store.
     if (typeof task.revision !== 'string' || task.target === 'ollama') return [];
+    // The source may have been a plug-in's that is not loaded any more; where its files would lie nobody knows then.
+    if (!hasSource(task.modelId)) return [];
     const layout = layoutOf({ modelId: task.modelId, requestedRevision: task.requestedRevision ?? null }, task.revision);
     return files.map((file) => ({ taskId: task.id, isActive: workingStatuses.includes(task.status), place: layout.place(blobKeyOf(file)), sizeBytes: file.sizeBytes }));
   };

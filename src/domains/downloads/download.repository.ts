@@ -40,7 +40,9 @@ export type StateChange = {
 
 export type Figures = { downloadedBytes: number; files: readonly { path: string; downloadedBytes: number; status: DownloadFileStatus; sha256?: string }[] };
 
-/** Far more than anyone queues; a bound for queries that have no page. */
+/** Far more than anyone queues; what is to be read at once, and told to whoever follows all, stays a matter of moments. */
+const unfinishedMax = 1_000;
+/** A bound for queries that have no page. */
 const manyMax = 10_000;
 
 /** The only place that reads and writes tasks' rows; a state changes through `move` alone, which also tells it. */
@@ -58,7 +60,7 @@ export class DownloadRepository {
 
   /**
    * The new task's id, or that of the unfinished task that fetches the same, or of the call that used the idempotency
-   * key before. The unique indexes decide, so two callers at once get one task.
+   * key before. The unique indexes decide, so two callers at once get one task. Throws OVERLOADED.
    */
   async create(input: NewTask, claim: IdempotencyClaim | null): Promise<{ id: string; created: boolean }> {
     const id = newId();
@@ -66,8 +68,10 @@ export class DownloadRepository {
     try {
       const earlier = await this.#em().transactional(async (tx) => {
         const claimed = claim ? await claimIdempotencyKey(tx, claim, id, now) : null;
-        if (claimed === null) insertTask(tx, { id, now, input });
-        return claimed;
+        if (claimed !== null) return claimed;
+        if (input.status !== 'completed') await assertRoomInQueue(tx);
+        insertTask(tx, { id, now, input });
+        return null;
       });
       if (earlier !== null) return { id: earlier, created: false };
     } catch (error) {
@@ -119,6 +123,12 @@ export class DownloadRepository {
   /** Oldest first. */
   async listByStatus(statuses: readonly DownloadStatus[]): Promise<TaskRow[]> {
     return await this.#em().find(DownloadTask, { status: { $in: [...statuses] } }, { orderBy: { id: 'asc' }, limit: manyMax });
+  }
+
+  /** Tasks that have ended, beyond the newest `keptMax` of them: `limit` at most. */
+  async endedBeyond(keptMax: number, limit: number): Promise<TaskRow[]> {
+    const ended = downloadMachine.states.filter((status) => !unfinishedStatuses.includes(status));
+    return await readRows(this.#em(), DownloadTask, `where status in (${marksOf(ended)}) order by id desc limit ? offset ?`, [...ended, limit, keptMax]);
   }
 
   /** The ids that wait, the next one first. */
@@ -198,6 +208,11 @@ export class DownloadRepository {
   #tell(id: string, status: DownloadStatus): void {
     this.#events.publish('download.changed', id, { taskId: id, status });
   }
+}
+
+async function assertRoomInQueue(tx: SqlEntityManager): Promise<void> {
+  if ((await tx.count(DownloadTask, { status: { $in: [...unfinishedStatuses] } })) < unfinishedMax) return;
+  throw new AppError('OVERLOADED', `There are ${unfinishedMax} downloads that have not ended; let some of them end, or cancel some.`, { retryAfterSeconds: 60 });
 }
 
 function planColumns({ revision, variant, variantKey, format, quantization, totalBytes }: DownloadPlan) {

@@ -59,6 +59,23 @@ describe('starting and stopping', () => {
     expect(await statesOf(asked.id)).toEqual(['pending', 'starting', 'running', 'stopping', 'stopped', 'pending', 'starting', 'running']);
   });
 
+  it('makes no further one beside a thousand, and starts one of those again all the same', async () => {
+    const { id } = await begin();
+    await bench.reaches(id, 'running');
+    await bench.deployments.stop(id, never);
+    await bench.reaches(id, 'stopped');
+    const copies = "select (jsonb_populate_record(d, jsonb_build_object('id', gen_random_uuid(), 'name', 'copy-' || n))).* from deployments d, generate_series(1, 999) n";
+    const sql = database.em().getConnection();
+    await sql.execute(`insert into deployments ${copies} where d.id = '${id}'`);
+    try {
+      await expect(begin()).rejects.toMatchObject({ code: 'OVERLOADED', retryAfterSeconds: 60 });
+      await bench.deployments.start({ deploymentId: id, override: [] }, operator, never);
+      await bench.reaches(id, 'running');
+    } finally {
+      await sql.execute("delete from deployments where name like 'copy-%'");
+    }
+  });
+
   it('starts nothing more when it is asked to start what runs', async () => {
     const { id } = await begin();
     await bench.reaches(id, 'running');

@@ -2,10 +2,16 @@ import { existsSync, readdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import type { ModelSource } from '../../../src/domains/catalog/source.ts';
+import { createHuggingFaceSource } from '../../../src/domains/catalog/sources/huggingface/huggingface.source.ts';
+import { createOutgoingHttp } from '../../../src/infrastructure/http/outgoing-http.ts';
+import { systemClock } from '../../../src/infrastructure/system-clock.ts';
 import { MiB } from '../../support/downloads/engine.ts';
 import { never } from '../../support/downloads/room.ts';
 import { q4Bytes, config, q4, q4Request, useWorld } from '../../support/downloads/world.ts';
+import { eventually } from '../../support/eventually.ts';
 import { gitBlobSha1Of, sha256Of, toContent } from '../../support/hub/content.ts';
+import { silentLogger } from '../../support/silent-logger.ts';
 
 const world = useWorld();
 
@@ -40,6 +46,60 @@ describe('the queue', () => {
     await world.room.downloads.cancel(first.task.id, never);
     const done = await Promise.all([second, third].map(({ task }) => world.room.reaches(task.id, 'completed')));
     expect(done[1]!.startedAt!.getTime()).toBeGreaterThanOrEqual(done[0]!.finishedAt!.getTime());
+  });
+
+  it('takes no further task beside a thousand that have not ended, but answers the one that fetches the same', async () => {
+    world.slowDown(64 * 1024);
+    const { task } = await world.room.startDownload(q4Request);
+    await world.room.downloads.pause(task.id, never);
+    const others = "select (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(), 'request_key', n::text, 'files_key', null))).* from download_tasks t, generate_series(1, 999) n";
+    await world.database.em().getConnection().execute(`insert into download_tasks ${others}`);
+    await expect(world.room.startDownload({ variant: 'Q8_0' })).rejects.toMatchObject({ code: 'OVERLOADED', retryAfterSeconds: 60 });
+    expect(await world.room.startDownload(q4Request)).toMatchObject({ created: false, task: { id: task.id } });
+    await world.database.em().getConnection().execute(`delete from download_tasks where id <> '${task.id}'`);
+  });
+
+  it('keeps so many records of ended tasks, the newest, and nothing of what those before have left', async () => {
+    world.hub.faults.inject({ fault: { kind: 'status', status: 404 }, server: 'cdn' });
+    const failed = await world.room.startDownload({ variant: 'Q8_0' });
+    await world.room.reaches(failed.task.id, 'failed');
+    expect(world.partialFiles()).not.toEqual([]);
+    world.hub.faults.clear();
+    const ids: string[] = [];
+    for (const include of [['README.md'], ['config.json']]) {
+      const { task } = await world.room.startDownload({ include });
+      await world.room.reaches(task.id, 'completed');
+      ids.push(task.id);
+    }
+    expect(await world.room.purge(3)).toBe(0);
+    expect(await world.room.purge(2)).toBe(1);
+    expect((await world.room.downloads.list({}, { limit: 10 })).items.map(({ id }) => id)).toEqual(ids.reverse());
+    expect(world.partialFiles()).toEqual([]);
+  });
+
+  it('goes on while it holds a task of a source that is not there any more', async () => {
+    const http = createOutgoingHttp({ userAgent: 'llm-manager/test' });
+    const hub = createHuggingFaceSource({ http: http.request, clock: systemClock, logger: silentLogger, endpoint: world.hub.endpoint });
+    const mirror: ModelSource = {
+      id: 'mirror',
+      name: 'Mirror',
+      endpoint: hub.endpoint,
+      capabilities: hub.capabilities,
+      search: (request, signal) => hub.search(request, signal),
+      describe: (ref, signal) => hub.describe(ref, signal),
+      categories: (signal) => hub.categories(signal),
+      locate: (file, signal) => hub.locate(file, signal),
+      readRange: (file, offset, length, signal) => hub.readRange(file, offset, length, signal),
+    };
+    await world.reopen({ config: { maxBytesPerSecond: 64 * 1024 }, source: mirror });
+    const left = await world.room.startDownload({ modelId: 'mirror:acme/tiny-GGUF', ...q4Request });
+    await eventually('its files are known', async () => (await world.room.downloads.get(left.task.id)).files.length > 0);
+    await world.room.downloads.pause(left.task.id, never);
+    await world.reopen();
+    await http.close();
+    const { task } = await world.room.startDownload(q4Request);
+    await world.room.reaches(task.id, 'completed');
+    expect(await world.room.downloads.cancel(left.task.id, never)).toMatchObject({ status: 'cancelled' });
   });
 
   it('lists newest first, in pages that neither repeat nor skip', async () => {
