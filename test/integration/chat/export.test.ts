@@ -60,7 +60,7 @@ describe('an export', () => {
     expect(lines.filter((line) => /^# /.test(line))).toEqual(['# A \\*bold\\* \\# title \\<b\\>']);
     expect(lines.filter((line) => /^## /.test(line))).toEqual(['## System prompt', '## 1. User', '## 2. Assistant (huggingface:org/model)', '## 3. User', '## 4. Assistant (huggingface:org/model)']);
     expect(text).toContain('```js\nif (a < b) <x>\n\n```\n');
-    expect(text).toContain('### Shout\na \\<script>alert(1)\\</script> and `<kept>`');
+    expect(text).toContain('### Shout\na &lt;script>alert(1)&lt;/script> and `<kept>`');
     expect(text).not.toContain('\u001b');
   });
 
