@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError, validationFailed } from '../../shared/errors.ts';
+import { jsonShapeFault } from '../../shared/json-shape.ts';
 
 export const bodyBytesMax = 1024 * 1024;
 
@@ -76,6 +77,8 @@ export async function readJsonObject(req: IncomingMessage, signal: AbortSignal, 
 }
 
 export function parseJsonObject(bytes: Buffer): Record<string, unknown> {
+  const fault = jsonShapeFault(bytes);
+  if (fault !== null) throw validationFailed([{ field: 'body', message: fault }]);
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));

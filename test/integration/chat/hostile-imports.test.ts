@@ -46,6 +46,11 @@ describe('a file that nobody wrote by accident', () => {
     await expect(bring(value)).rejects.toMatchObject({ code: 'VALIDATION_FAILED', details: { fields: [{ field: 'content', message: expect.stringMatching(/^is no export that can be read: \S+: /) }] } });
   });
 
+  it('is refused before it is read when it is made of brackets', async () => {
+    const brackets = '['.repeat(3_000_000);
+    await expect(world.chat.import(brackets, anna, never)).rejects.toMatchObject({ code: 'VALIDATION_FAILED', details: { fields: [{ field: 'content', message: expect.stringContaining('nested') }] } });
+  });
+
   it('names each deployment once, and only those that the key of its importer may use', async () => {
     const [mine, theirs] = [world.deployment.view.id, world.addDeployment().view.id];
     const file = own([row('1', { deployment_id: mine }), row('2', { deployment_id: theirs })], { deployment_ids: [mine, mine.toUpperCase(), theirs] });
