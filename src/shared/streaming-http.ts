@@ -10,7 +10,7 @@ export type StreamingResponse = {
   status: number;
   /** Names in lower case; repeated ones joined with `, `. */
   headers: Readonly<Record<string, string>>;
-  /** As it comes; read once. Leaving the loop closes the connection. */
+  /** As it comes; read once. Leaving it closes the connection. Best read as a `PushStream`. */
   body: AsyncIterable<Uint8Array>;
 };
 

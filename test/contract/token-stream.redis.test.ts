@@ -29,23 +29,25 @@ describeTokenStream('over Redis, written by one process and read by another', as
   const [writer, reader] = [(await open(prefix)).tokens, (await open(prefix)).tokens];
   return {
     isShared: true,
-    append: async (messageId, text) => {
-      const index = await writer.append(messageId, text);
-      // The suite asks the other process right after; the writer itself waits for nobody.
-      if (index === 0) await writer.flushed();
-      return index;
-    },
+    append: (messageId, text) => writer.append(messageId, text),
     end: async (messageId, outcome) => {
       await writer.end(messageId, outcome);
       await writer.flushed();
     },
-    abandon: (messageId, outcome) => reader.abandon(messageId, outcome),
+    abandon: async (messageId, outcome) => {
+      await writer.flushed();
+      await reader.abandon(messageId, outcome);
+    },
     pieces: async (messageId) => {
       await writer.flushed();
       return await reader.pieces(messageId);
     },
-    has: (messageId) => reader.has(messageId),
-    read: (messageId, after, signal) => reader.read(messageId, after, signal),
+    has: async (messageId) => {
+      // The suite asks the other process right after; the writer itself waits for nobody.
+      await writer.flushed();
+      return await reader.has(messageId);
+    },
+    read: (messageId, after) => reader.read(messageId, after),
   };
 });
 
@@ -54,12 +56,12 @@ it('leaves nothing in Redis for ever: an hour after the last growth, or ten minu
   const { tokens } = await open(prefix);
   const lifeMs = async (messageId: string): Promise<number> => Number(await server.command('PTTL', `${prefix}:tokens:${messageId}`));
   const messageId = newId();
-  await tokens.append(messageId, 'a');
+  tokens.append(messageId, 'a');
   await tokens.flushed();
   const live = await lifeMs(messageId);
   expect(live).toBeGreaterThan(50 * 60_000);
   expect(live).toBeLessThanOrEqual(60 * 60_000);
-  await tokens.append(messageId, 'b');
+  tokens.append(messageId, 'b');
   await tokens.flushed();
   expect(await lifeMs(messageId)).toBeGreaterThan(50 * 60_000);
   await tokens.end(messageId, { status: 'completed' });
@@ -72,10 +74,10 @@ it('begins the life of a stream anew that Redis has lost meanwhile', async () =>
   const { tokens } = await open(prefix);
   const messageId = newId();
   const key = `${prefix}:tokens:${messageId}`;
-  await tokens.append(messageId, 'a');
+  tokens.append(messageId, 'a');
   await tokens.flushed();
   await server.command('DEL', key);
-  await tokens.append(messageId, 'b');
+  tokens.append(messageId, 'b');
   await tokens.flushed();
   expect(await server.command('XLEN', key)).toBe(2);
   expect(Number(await server.command('PTTL', key))).toBeGreaterThan(50 * 60_000);

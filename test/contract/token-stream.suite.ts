@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import { createGate } from '../../src/shared/async.ts';
 import { newId } from '../../src/shared/ids.ts';
 import type { StreamEntry, TokenStream } from '../../src/shared/token-stream.ts';
 
@@ -13,30 +14,29 @@ export function describeTokenStream(name: string, create: () => Promise<TokenStr
   describe(`the token stream ${name}`, () => {
     let stream: TokenStream;
     let message: string;
-    const never = new AbortController().signal;
     beforeEach(async () => {
       stream = await create();
       message = newId();
     });
 
     it('counts pieces from 0 and gives them in order up to the end', async () => {
-      expect([await stream.append(message, 'Hel'), await stream.append(message, 'lo')]).toEqual([0, 1]);
+      expect([stream.append(message, 'Hel'), stream.append(message, 'lo')]).toEqual([0, 1]);
       await stream.end(message, { status: 'completed' });
-      expect(await readAll(stream.read(message, -1, never))).toEqual(['0:Hel', '1:lo', 'end 1 {"status":"completed"}']);
+      expect(await readAll(stream.read(message, -1))).toEqual(['0:Hel', '1:lo', 'end 1 {"status":"completed"}']);
     });
 
     it('gives a reader that comes back exactly what follows its last position', async () => {
-      for (const text of ['a', 'b', 'c']) await stream.append(message, text);
+      for (const text of ['a', 'b', 'c']) stream.append(message, text);
       await stream.end(message, {});
-      expect(await readAll(stream.read(message, 1, never))).toEqual(['2:c', 'end 2 {}']);
-      expect(await readAll(stream.read(message, 2, never))).toEqual(['end 2 {}']);
+      expect(await readAll(stream.read(message, 1))).toEqual(['2:c', 'end 2 {}']);
+      expect(await readAll(stream.read(message, 2))).toEqual(['end 2 {}']);
     });
 
     it('goes on live after the stored pieces, none lost and none doubled', async () => {
-      await stream.append(message, 'stored');
-      const readers = [-1, -1, 0].map((after) => readAll(stream.read(message, after, never)));
+      stream.append(message, 'stored');
+      const readers = [-1, -1, 0].map((after) => readAll(stream.read(message, after)));
       const written = Array.from({ length: 200 }, (_, count) => `piece ${count}`);
-      for (const text of written) await stream.append(message, text);
+      for (const text of written) stream.append(message, text);
       await stream.end(message, {});
       const live = written.map((text, index) => `${index + 1}:${text}`);
       const [one, two, late] = await Promise.all(readers);
@@ -46,38 +46,74 @@ export function describeTokenStream(name: string, create: () => Promise<TokenStr
     });
 
     it('lets a reader wait for a message that has no piece yet', async () => {
-      const reading = readAll(stream.read(message, -1, never));
-      await stream.append(message, 'first');
+      const reading = readAll(stream.read(message, -1));
+      stream.append(message, 'first');
       await stream.end(message, {});
       expect(await reading).toEqual(['0:first', 'end 0 {}']);
     });
 
     it('gives an answer without pieces an end at -1', async () => {
       await stream.end(message, { status: 'failed' });
-      expect(await readAll(stream.read(message, -1, never))).toEqual(['end -1 {"status":"failed"}']);
+      expect(await readAll(stream.read(message, -1))).toEqual(['end -1 {"status":"failed"}']);
     });
 
     it('ends a waiting reader quietly when its signal aborts', async () => {
-      await stream.append(message, 'a');
+      stream.append(message, 'a');
       const controller = new AbortController();
-      const entries = stream.read(message, -1, controller.signal)[Symbol.asyncIterator]();
-      expect(await entries.next()).toEqual({ done: false, value: { type: 'piece', index: 0, text: 'a' } });
-      const pending = entries.next();
+      const seen: StreamEntry[] = [];
+      const first = createGate();
+      const reading = stream.read(message, -1).each((entry) => {
+        seen.push(entry);
+        first.open();
+        return undefined;
+      }, controller.signal);
+      await first.opened;
       controller.abort(new Error('gone'));
-      expect(await pending).toEqual({ done: true, value: undefined });
+      await reading;
+      stream.append(message, 'b');
+      expect(seen).toEqual([{ type: 'piece', index: 0, text: 'a' }]);
     });
 
     it('ends a waiting reader when its iterator returns', async () => {
-      await stream.append(message, 'a');
-      const entries = stream.read(message, 0, never)[Symbol.asyncIterator]();
+      stream.append(message, 'a');
+      const entries = stream.read(message, 0)[Symbol.asyncIterator]();
       const pending = entries.next();
       await entries.return?.();
       expect(await pending).toEqual({ done: true, value: undefined });
     });
 
+    it('gives a reader no more than it has room for, and goes on from there when it has', async () => {
+      for (const text of ['a', 'b']) stream.append(message, text);
+      await stream.end(message, {});
+      const [first, room] = [createGate(), createGate()];
+      const seen: number[] = [];
+      const reading = stream.read(message, -1).each((entry) => {
+        seen.push(entry.index);
+        first.open();
+        return entry.index === 0 ? room.opened : undefined;
+      }, new AbortController().signal);
+      await first.opened;
+      expect(seen).toEqual([0]);
+      room.open();
+      await reading;
+      expect(seen).toEqual([0, 1, 1]);
+    });
+
+    it("tells a reader's own fault to nobody but that reader", async () => {
+      const others = readAll(stream.read(message, -1));
+      const broken = stream.read(message, -1).each(() => {
+        throw new Error('the socket has gone');
+      }, new AbortController().signal);
+      expect(stream.append(message, 'a')).toBe(0);
+      await expect(broken).rejects.toThrow('the socket has gone');
+      expect(stream.append(message, 'b')).toBe(1);
+      await stream.end(message, {});
+      expect(await others).toEqual(['0:a', '1:b', 'end 1 {}']);
+    });
+
     it('can be read from the start while it lives and for a while after its end', async () => {
       expect(await stream.has(message)).toBe(false);
-      await stream.append(message, 'a');
+      stream.append(message, 'a');
       expect(await stream.has(message)).toBe(true);
       await stream.end(message, {});
       expect(await stream.has(message)).toBe(true);
@@ -85,20 +121,20 @@ export function describeTokenStream(name: string, create: () => Promise<TokenStr
 
     it('keeps messages apart', async () => {
       const other = newId();
-      await stream.append(message, 'mine');
-      await stream.append(other, 'theirs');
+      stream.append(message, 'mine');
+      stream.append(other, 'theirs');
       await stream.end(message, {});
-      expect(await readAll(stream.read(message, -1, never))).toEqual(['0:mine', 'end 0 {}']);
+      expect(await readAll(stream.read(message, -1))).toEqual(['0:mine', 'end 0 {}']);
     });
 
     it('gives those who wait for an abandoned stream its end after the last piece, and leaves an ended one as it is', async () => {
-      for (const text of ['a', 'b']) await stream.append(message, text);
+      for (const text of ['a', 'b']) stream.append(message, text);
       expect(await stream.pieces(message)).toEqual(['a', 'b']);
-      const reading = readAll(stream.read(message, -1, never));
+      const reading = readAll(stream.read(message, -1));
       await stream.abandon(message, { status: 'interrupted' });
       expect(await reading).toEqual(['0:a', '1:b', 'end 1 {"status":"interrupted"}']);
       await stream.abandon(message, { status: 'later' });
-      expect(await readAll(stream.read(message, -1, never))).toEqual(['0:a', '1:b', 'end 1 {"status":"interrupted"}']);
+      expect(await readAll(stream.read(message, -1))).toEqual(['0:a', '1:b', 'end 1 {"status":"interrupted"}']);
     });
 
     it('makes no stream of what is abandoned without one', async () => {

@@ -141,15 +141,15 @@ export async function ask(world: { chat: Chat }, input: SendMessage, principal: 
   return { sessionId: sent.session.id, answer };
 }
 
-export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+export async function collect<T>(items: AsyncIterable<T> | Promise<AsyncIterable<T>>): Promise<T[]> {
   const all: T[] = [];
-  for await (const item of items) all.push(item);
+  for await (const item of await items) all.push(item);
   return all;
 }
 
 /** Reads on by itself; resolves once the first item is there. */
-export async function follow<T>(items: AsyncIterable<T>): Promise<{ all: Promise<T[]> }> {
-  const iterator = items[Symbol.asyncIterator]();
+export async function follow<T>(items: AsyncIterable<T> | Promise<AsyncIterable<T>>): Promise<{ all: Promise<T[]> }> {
+  const iterator = (await items)[Symbol.asyncIterator]();
   const first = await iterator.next();
   const rest = collect({ [Symbol.asyncIterator]: () => iterator });
   return { all: first.done ? rest : rest.then((others) => [first.value, ...others]) };

@@ -3,6 +3,8 @@ import { MemoryTokenStream } from '../../src/infrastructure/events/memory-token-
 import { systemClock } from '../../src/infrastructure/system-clock.ts';
 import { AppError } from '../../src/shared/errors.ts';
 import { newId } from '../../src/shared/ids.ts';
+import { PushStream } from '../../src/shared/push-stream.ts';
+import type { StreamEntry } from '../../src/shared/token-stream.ts';
 import type { World } from './domain-doubles/doubles.ts';
 import { messageRow } from './domain-doubles/rows.ts';
 
@@ -36,7 +38,7 @@ export function streamAnswersIn(world: World): StreamedChat {
     sent: 0,
     pulled: [],
     async write(messageId, text) {
-      await tokens.append(messageId, text);
+      tokens.append(messageId, text);
     },
     async end(messageId, outcome) {
       const whole = { ...done, ...outcome };
@@ -58,16 +60,19 @@ export function streamAnswersIn(world: World): StreamedChat {
     await state.end(id, { status: 'stopped', finishReason: 'stopped' });
     return find(id);
   };
-  world.stream = async function* (id, after, _principal, signal) {
+  world.stream = (id, after) => {
     const { deploymentId } = find(id);
     const reader = state.pulled.push(0) - 1;
-    yield { type: 'start', messageId: id, deploymentId, index: after };
-    for await (const entry of tokens.read(id, after, signal)) {
+    const toEvent = (entry: StreamEntry): ChatStreamEvent => {
       state.pulled[reader]! += 1;
-      if (entry.type === 'piece') yield { type: 'token', messageId: id, deploymentId, index: entry.index, text: entry.text };
+      if (entry.type === 'piece') return { type: 'token', messageId: id, deploymentId, index: entry.index, text: entry.text };
       // The writer above is the only one who ends a stream.
-      else yield { type: 'end', messageId: id, deploymentId, index: entry.index, ...(entry.outcome as unknown as Outcome) };
-    }
+      return { type: 'end', messageId: id, deploymentId, index: entry.index, ...(entry.outcome as unknown as Outcome) };
+    };
+    return new PushStream(async (take, signal) => {
+      await take({ type: 'start', messageId: id, deploymentId, index: after });
+      await tokens.read(id, after).map(toEvent).pour(take, signal);
+    });
   };
   return state;
 }

@@ -5,11 +5,12 @@ import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import { narrowDeployments } from '../../domains/deployments/narrow-deployments.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { Principal } from '../../shared/principal.ts';
+import { PushStream } from '../../shared/push-stream.ts';
 import type { GraphqlContext, GraphqlServices } from './context.ts';
 import { toWireError, toWireResult, type ErrorScope } from './errors.ts';
 import { defaultLimits, useCostLimit, useDocumentLimits, type GraphqlLimits } from './limits.ts';
 import { useProjection } from './projection.ts';
-import { isStream, mapStream, useCallerSignal, useEventStreamCheck, useStreamErrors, useWireErrors } from './plugins.ts';
+import { isStream, useCallerSignal, useEventStreamCheck, useStreamErrors, useWireErrors } from './plugins.ts';
 import { tokenProjection } from './schema/chat/message.ts';
 import { buildSchema } from './schema/schema.ts';
 
@@ -35,7 +36,7 @@ export type Graphql = {
   /** Runs one of our own documents; all plug-ins but those that look at foreign documents apply. Never rejects. */
   execute<Data, V extends Variables>(document: TypedDocumentNode<Data, V>, variables: V, caller: Caller): Promise<ExecutionResult<Data>>;
   /** The same for a subscription; a result instead of a stream says why there is none. */
-  subscribe<Data, V extends Variables>(document: TypedDocumentNode<Data, V>, variables: V, caller: Caller): Promise<AsyncIterable<ExecutionResult<Data>> | ExecutionResult<Data>>;
+  subscribe<Data, V extends Variables>(document: TypedDocumentNode<Data, V>, variables: V, caller: Caller): Promise<PushStream<ExecutionResult<Data>> | ExecutionResult<Data>>;
 };
 
 function createServer({ services, limits }: GraphqlOptions, schema: GraphQLSchema, scopeOf: Graphql['errorScope']) {
@@ -99,7 +100,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     subscribe: async <Data>(document: DocumentNode, variables: Variables, caller: Caller) => {
       const result = (await run(document, variables, caller, 'subscribe')) as AsyncIterable<ExecutionResult<Data>> | ExecutionResult<Data>;
       const scope = errorScope(caller);
-      return isStream<ExecutionResult<Data>>(result) ? mapStream(result, (event) => toWireResult(event, scope)) : toWireResult(result, scope);
+      return isStream<ExecutionResult<Data>>(result) ? PushStream.of(result).map((event) => toWireResult(event, scope)) : toWireResult(result, scope);
     },
   };
 }

@@ -1,5 +1,6 @@
 import { getOperationAST, OperationTypeNode, type ExecutionResult } from 'graphql';
 import { isObject } from '../../shared/json-shapes.ts';
+import { PushStream } from '../../shared/push-stream.ts';
 import { openEventStream } from '../http/event-stream.ts';
 import type { Exchange } from '../http/exchange.ts';
 import type { Caller, Graphql } from './create-graphql.ts';
@@ -41,9 +42,10 @@ export async function streamSubscription(exchange: Exchange, body: Readonly<Reco
   if (!operation) return false;
   const scope = graphql.errorScope(caller);
   const result: unknown = await operation.enveloped.subscribe(operation.args);
-  const events = isStream<ExecutionResult>(result) ? result : [result as ExecutionResult];
   const stream = openEventStream(exchange);
-  for await (const event of events) await stream.write(`event: next\ndata: ${toJson(toWireResult(event, scope))}\n\n`);
+  const send = (event: ExecutionResult): Promise<void> | undefined => stream.write(`event: next\ndata: ${toJson(toWireResult(event, scope))}\n\n`);
+  if (isStream<ExecutionResult>(result)) await PushStream.of(result).each(send, caller.signal);
+  else await send(result as ExecutionResult);
   await stream.write('event: complete\ndata:\n\n');
   stream.end();
   return true;

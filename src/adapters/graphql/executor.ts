@@ -1,7 +1,8 @@
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
+import { PushStream } from '../../shared/push-stream.ts';
 import type { Caller, Graphql } from './create-graphql.ts';
 import { readOutcome } from './outcome.ts';
-import { isStream, mapStream } from './plugins.ts';
+import { ProjectedResult } from './projection.ts';
 
 type Variables = Record<string, unknown>;
 
@@ -9,7 +10,7 @@ export type Executor = {
   /** The document's data; throws the AppError of a GraphQL error or of a typed refusal. */
   execute: (caller: Caller) => <Data, V extends Variables>(document: TypedDocumentNode<Data, V>, variables: V) => Promise<Data>;
   /** The data of each event; throws like `execute`, before the first event or from the iterator. */
-  subscribe: (caller: Caller) => <Data, V extends Variables>(document: TypedDocumentNode<Data, V>, variables: V) => Promise<AsyncIterable<Data>>;
+  subscribe: (caller: Caller) => <Data, V extends Variables>(document: TypedDocumentNode<Data, V>, variables: V) => Promise<PushStream<Data>>;
 };
 
 /** Runs operation documents for adapters whose callers know one kind of error. */
@@ -23,12 +24,13 @@ export function createExecutor(graphql: Pick<Graphql, 'execute' | 'subscribe'>):
     subscribe: (caller) => async (document, variables) => {
       const result = await graphql.subscribe(document, variables, caller);
       const read = (event: Parameters<typeof readOutcome>[0]): never => {
+        if (event instanceof ProjectedResult) return event.data as never;
         const outcome = readOutcome(event);
         if (!outcome.ok) throw outcome.error;
         // The document's own type says what its data is.
         return outcome.data as never;
       };
-      return isStream<Parameters<typeof readOutcome>[0]>(result) ? mapStream(result, read) : read(result);
+      return result instanceof PushStream ? result.map(read) : read(result);
     },
   };
 }

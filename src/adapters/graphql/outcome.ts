@@ -58,8 +58,9 @@ export function readOutcome<Data>(result: ExecutionResult<Data>): Outcome<Data> 
     const error = fromWireError(first);
     return { ok: false, error: error.code === 'VALIDATION_FAILED' ? plainValidation(error) : error };
   }
-  const refusal = Object.values(result.data ?? {}).find(isRefusal);
+  const { data } = result;
+  const refusal = Object.values(data ?? {}).find(isRefusal);
   if (refusal) return { ok: false, error: refusalError(refusal) };
   // Without errors there is data: the type leaves that open.
-  return { ok: true, data: result.data as Data };
+  return { ok: true, data: data as Data };
 }

@@ -2,6 +2,7 @@ import { GraphQLError, type ExecutionResult } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
 import { isAbort } from '../../shared/abort.ts';
 import { AppError } from '../../shared/errors.ts';
+import { PushStream } from '../../shared/push-stream.ts';
 import { acceptedTypes } from '../http/accept.ts';
 import type { GraphqlContext } from './context.ts';
 import { toWireError, toWireResult, type ErrorScope } from './errors.ts';
@@ -34,48 +35,6 @@ export function useEventStreamCheck(): Plugin {
   };
 }
 
-/** A stream whose failure is its last event instead of a thrown error, which transports answer by breaking off. */
-export function withFinalError(results: AsyncIterable<ExecutionResult>, onError: (error: unknown) => GraphQLError): AsyncIterableIterator<ExecutionResult> {
-  const source = results[Symbol.asyncIterator]();
-  let ended = false;
-  const stream: AsyncIterableIterator<ExecutionResult> = {
-    [Symbol.asyncIterator]: () => stream,
-    async next() {
-      if (ended) return { done: true, value: undefined };
-      try {
-        const result = await source.next();
-        ended = result.done === true;
-        return result;
-      } catch (error) {
-        ended = true;
-        return isAbort(error) ? { done: true, value: undefined } : { done: false, value: { errors: [onError(error)] } };
-      }
-    },
-    async return() {
-      ended = true;
-      await source.return?.();
-      return { done: true, value: undefined };
-    },
-  };
-  return stream;
-}
-
-export function mapStream<T, R>(source: AsyncIterable<T>, map: (value: T) => R): AsyncIterableIterator<R> {
-  const inner = source[Symbol.asyncIterator]();
-  const stream: AsyncIterableIterator<R> = {
-    [Symbol.asyncIterator]: () => stream,
-    async next() {
-      const result = await inner.next();
-      return result.done ? { done: true, value: undefined } : { done: false, value: map(result.value) };
-    },
-    async return() {
-      await inner.return?.();
-      return { done: true, value: undefined };
-    },
-  };
-  return stream;
-}
-
 /** Errors of subscriptions that run already, on every transport. */
 export function useStreamErrors(scopeOf: (context: GraphqlContext) => ErrorScope): Plugin<GraphqlContext> {
   return {
@@ -84,7 +43,10 @@ export function useStreamErrors(scopeOf: (context: GraphqlContext) => ErrorScope
         onSubscribeResult({ result, setResult }) {
           if (!isStream<ExecutionResult>(result)) return;
           const scope = scopeOf(args.contextValue);
-          setResult(withFinalError(result, (error) => toWireError(error, scope)));
+          // A thrown error would be answered by breaking off; somebody who went away has nobody to be told.
+          const told = PushStream.of(result).endingWith((error) => (isAbort(error) ? null : { errors: [toWireError(error, scope)] }));
+          // The type asks for an iterator; who reads it asks it for one.
+          setResult(told as AsyncIterable<ExecutionResult> as AsyncIterableIterator<ExecutionResult>);
         },
       };
     },
@@ -98,7 +60,7 @@ export function useWireErrors(scopeOf: (serverContext: unknown) => ErrorScope): 
       const { result, serverContext } = payload;
       if (Array.isArray(result)) return;
       const scope = scopeOf(serverContext);
-      if (isStream<ExecutionResult>(result)) payload.setResult(mapStream(result, (event) => toWireResult(event, scope)) as typeof result);
+      if (isStream<ExecutionResult>(result)) payload.setResult(PushStream.of(result).map((event) => toWireResult(event, scope)) as typeof result);
       else payload.setResult(toWireResult(result as ExecutionResult, scope) as typeof result);
     },
   };

@@ -16,6 +16,7 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import type { Plugin } from 'graphql-yoga';
+import { PushStream } from '../../shared/push-stream.ts';
 import type { GraphqlContext } from './context.ts';
 import { isStream } from './plugins.ts';
 
@@ -150,22 +151,8 @@ export function useProjection(of: ProjectedField): Plugin<GraphqlContext> {
   };
 }
 
-async function subscribe(args: ExecutionArgs, projector: Projector, { accepts }: ProjectedField): Promise<AsyncIterableIterator<ExecutionResult> | ExecutionResult> {
+async function subscribe(args: ExecutionArgs, projector: Projector, { accepts }: ProjectedField): Promise<AsyncIterable<ExecutionResult> | ExecutionResult> {
   const events = await createSourceEventStream(args);
   if (!isStream<unknown>(events)) return events;
-  const source = events[Symbol.asyncIterator]();
-  const stream: AsyncIterableIterator<ExecutionResult> = {
-    [Symbol.asyncIterator]: () => stream,
-    async next() {
-      const event = await source.next();
-      if (event.done === true) return { done: true, value: undefined };
-      if (accepts(event.value)) return { done: false, value: new ProjectedResult(projector, event.value as object) };
-      return { done: false, value: await execute({ ...args, rootValue: event.value }) };
-    },
-    async return() {
-      await source.return?.();
-      return { done: true, value: undefined };
-    },
-  };
-  return stream;
+  return PushStream.of(events).map((event) => (accepts(event) ? new ProjectedResult(projector, event as object) : execute({ ...args, rootValue: event })));
 }

@@ -4,6 +4,7 @@ import { type ExecutionArgs, type ExecutionResult } from 'graphql';
 import { makeServer, type Context, type Server, type SubscribePayload } from 'graphql-ws';
 import { StopReason } from '../../shared/abort.ts';
 import { AppError } from '../../shared/errors.ts';
+import { PushStream } from '../../shared/push-stream.ts';
 import { bearerKey } from '../http/credential.ts';
 import type { Caller } from './create-graphql.ts';
 import { toWireError } from './errors.ts';
@@ -79,14 +80,14 @@ class Protocol {
   }
 
   async run(args: Prepared, kind: 'execute' | 'subscribe'): Promise<AsyncIterableIterator<ExecutionResult> | ExecutionResult> {
-    const { enveloped, operation, caller, send } = args.rootValue;
+    const { enveloped, caller, send } = args.rootValue;
     const finish = (result: ExecutionResult): ExecutionResult => (result.errors ? { ...result, errors: this.#wire(result.errors, caller) } : result);
     try {
       // Our resolvers know no root value; the prepared things stay behind.
       const { rootValue: _prepared, ...rest } = args;
       const result: unknown = await enveloped[kind](rest);
       if (!isStream<ExecutionResult>(result)) return finish(result as ExecutionResult);
-      return sending(result, (event) => send(finish(event)), () => operation.abort(new StopReason('caller_gone')));
+      return sending(PushStream.of(result), (event) => send(finish(event)), args.rootValue);
     } catch (error) {
       return { errors: this.#wire([error], caller) };
     }
@@ -98,23 +99,16 @@ class Protocol {
  * is an empty one that ends when all are sent. A client's `complete` comes as `return()`: the operation's signal ends
  * what waits inside.
  */
-function sending(stream: AsyncIterable<ExecutionResult>, send: Send, onEnd: () => void): AsyncIterableIterator<ExecutionResult> {
-  const source = stream[Symbol.asyncIterator]();
-  let isWanted = true;
+function sending(stream: PushStream<ExecutionResult>, send: Send, { caller, operation }: Prepared['rootValue']): AsyncIterableIterator<ExecutionResult> {
   const silent: AsyncIterableIterator<ExecutionResult> = {
     [Symbol.asyncIterator]: () => silent,
     async next() {
-      for (let event = await source.next(); event.done !== true && isWanted; event = await source.next()) {
-        const room = send(event.value);
-        if (room) await room;
-      }
+      await stream.each(send, caller.signal);
       return { done: true, value: undefined };
     },
-    async return() {
-      isWanted = false;
-      onEnd();
-      await source.return?.();
-      return { done: true, value: undefined };
+    return() {
+      operation.abort(new StopReason('caller_gone'));
+      return Promise.resolve({ done: true, value: undefined });
     },
   };
   return silent;

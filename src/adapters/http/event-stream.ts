@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { corkForTurn } from './cork.ts';
 import type { Exchange } from './exchange.ts';
 
 /** Comment lines keep proxies from closing a quiet stream. */
@@ -9,12 +10,18 @@ export const defaultStalledMsMax = 30_000;
 export type EventStreamOptions = { headers?: Readonly<Record<string, string>> | undefined; stalledMsMax?: number | undefined };
 
 export type EventStream = {
-  /** Resolves once the client has room for more; rejects with the exchange's reason when it has gone. */
-  send(message: { event?: string; id?: string; data: unknown }): Promise<void>;
+  /** Nothing while the client has room for more, else resolves once it has; throws or rejects with the exchange's reason when it has gone. */
+  send(message: { event?: string; id?: string; data: unknown }): Promise<void> | undefined;
   /** The same for events that are text already. */
-  write(events: string): Promise<void>;
+  write(events: string): Promise<void> | undefined;
   end(): void;
 };
+
+/** One event in the words of the protocol. */
+export function toEventText({ event, id, data }: { event?: string; id?: string; data: unknown }): string {
+  const head = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}`;
+  return `${head}data: ${JSON.stringify(data)}\n\n`;
+}
 
 /** Resolves once the client has room; cuts one that takes nothing for `stalledMsMax`; rejects with the signal's reason when it has gone. */
 export async function drained(res: ServerResponse, signal: AbortSignal, stalledMsMax: number): Promise<void> {
@@ -42,15 +49,13 @@ export function openEventStream({ res, signal }: Exchange, { headers, stalledMsM
     if (!res.writableNeedDrain) res.write(': keep-alive\n\n');
   }, keepAliveMs);
   res.once('close', () => clearInterval(keepAlive));
-  const write = async (events: string): Promise<void> => {
+  const write = (events: string): Promise<void> | undefined => {
     signal.throwIfAborted();
-    if (!res.write(events)) await drained(res, signal, stalledMsMax);
+    if (res.socket) corkForTurn(res.socket);
+    return res.write(events) ? undefined : drained(res, signal, stalledMsMax);
   };
   return {
-    async send({ event, id, data }) {
-      const head = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}`;
-      await write(`${head}data: ${JSON.stringify(data)}\n\n`);
-    },
+    send: (message) => write(toEventText(message)),
     write,
     end() {
       res.end();

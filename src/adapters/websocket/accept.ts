@@ -179,7 +179,7 @@ class Session {
     if (this.#connection.signal.aborted) return;
     if (!isAppError(error)) this.#context.options.logger.error({ err: error, requestId: this.#context.origin.requestId }, 'socket message failed');
     const shown = isAppError(error) ? error : internalError();
-    await this.#connection.send(errorMessage(shown, { requestId: typeof requestId === 'string' ? requestId : null })).catch(() => undefined);
+    await this.#connection.tell(errorMessage(shown, { requestId: typeof requestId === 'string' ? requestId : null }));
   }
 }
 

@@ -1,13 +1,15 @@
 import * as z from 'zod';
 import { ChatStreamDocument, SendChatMessageDocument, StopChatMessageDocument, type ChatStreamSubscription } from '../../../schema/generated/graphql.ts';
 import { AppError, isAppError, validationFailed } from '../../shared/errors.ts';
+import type { PushStream } from '../../shared/push-stream.ts';
 import type { Executor } from '../graphql/executor.ts';
 import { toParameters } from '../rest/chat-parameters.ts';
 import { parseInput, queryObject } from '../rest/input.ts';
 import { chatParameters, deploymentsMax } from '../rest/request-schemas.ts';
 import { payloadOf } from '../rest/route.ts';
 import { internalError, type OpenSocket, type SocketRoute } from './accept.ts';
-import { toChatObjects } from './chat-events.ts';
+import { toChatObjects, type ChatObject } from './chat-events.ts';
+import type { Connection } from './connection.ts';
 import { errorMessage } from './error-message.ts';
 
 /** Answers that one socket follows at once; more clients of one program open more sockets. */
@@ -32,7 +34,7 @@ const clientMessage = z.discriminatedUnion('type', [
 type ClientMessage = z.output<typeof clientMessage>;
 type Request<Type extends ClientMessage['type']> = Extract<ClientMessage, { type: Type }>;
 type Follow = { messageId: string; after: number; requestId: string | null };
-type Events = AsyncIterable<ChatStreamSubscription>;
+type Events = PushStream<ChatStreamSubscription>;
 /** Follows an answer in the room that its request holds. */
 type Begin = (follow: Follow, events: Events) => void;
 
@@ -109,18 +111,22 @@ class ChatSocket {
   async #follow(follow: Follow, events: Events): Promise<void> {
     const { connection, logger } = this.#socket;
     try {
-      for await (const { chatStream } of events) {
-        for (const object of toChatObjects(chatStream, follow.requestId)) await connection.send(object);
-      }
+      await events.each(({ chatStream }) => sendAll(connection, toChatObjects(chatStream, follow.requestId)), connection.signal);
     } catch (error) {
       if (connection.signal.aborted) return;
       if (!isAppError(error)) logger.error({ err: error }, 'stream of an answer failed');
       const shown = isAppError(error) ? error : internalError();
-      await connection.send(errorMessage(shown, follow)).catch(() => undefined);
+      await connection.tell(errorMessage(shown, follow));
     } finally {
       this.#streams -= 1;
     }
   }
+}
+
+function sendAll(connection: Connection, [first, ...others]: readonly ChatObject[]): Promise<void> | undefined {
+  if (!first) return undefined;
+  const room = connection.send(first);
+  return room ? room.then(() => sendAll(connection, others)) : sendAll(connection, others);
 }
 
 /** `/ws/chat/stream`: says messages, stops and follows answers, many at once. */

@@ -20,7 +20,7 @@ function closeCodeOf({ code }: AppError): number {
 }
 
 /**
- * One accepted `/ws/*` socket. Sending waits while the peer is behind, so a producer that awaits `send` never
+ * One accepted `/ws/*` socket. Sending waits while the peer is behind, so a producer that waits for `send` never
  * queues more than one message for a client that stopped reading, and the client is cut in the end.
  */
 export class Connection {
@@ -50,12 +50,21 @@ export class Connection {
     });
   }
 
-  /** Resolves once the peer is not far behind; rejects with the signal's reason when the socket has closed. */
-  async send(message: Readonly<Record<string, unknown>>): Promise<void> {
+  /** Nothing while the peer is not far behind, else resolves when it is not; throws or rejects with the signal's reason when the socket has closed. */
+  send(message: Readonly<Record<string, unknown>>): Promise<void> | undefined {
     this.signal.throwIfAborted();
     corkForTurn(this.#carrier);
     this.#socket.send(JSON.stringify(message));
-    if (this.#socket.bufferedAmount > bufferedBytesMax) await this.#drained();
+    return this.#socket.bufferedAmount > bufferedBytesMax ? this.#drained() : undefined;
+  }
+
+  /** The same for somebody who may have gone already: never rejects. */
+  async tell(message: Readonly<Record<string, unknown>>): Promise<void> {
+    try {
+      await this.send(message);
+    } catch {
+      // The socket has closed, and whoever waits for it knows.
+    }
   }
 
   close(code: number, reason: string): void {

@@ -28,7 +28,8 @@ export function downloadProgressSocket({ execute, subscribe }: Executor): Socket
       if (taskId !== null) await execute(caller)(DownloadTaskStatusDocument, { taskId });
     },
     async open({ connection, caller, url }) {
-      for await (const { downloadProgress } of await subscribe(caller)(DownloadProgressDocument, { taskId: taskIdOf(url) })) await connection.send(toMessage(downloadProgress));
+      const progress = await subscribe(caller)(DownloadProgressDocument, { taskId: taskIdOf(url) });
+      await progress.each(({ downloadProgress }) => connection.send(toMessage(downloadProgress)), connection.signal);
       // Only the feed of one task ends by itself.
       connection.close(closeCodes.done, 'the task was removed');
     },

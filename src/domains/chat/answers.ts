@@ -2,6 +2,7 @@ import { abortable } from '../../shared/async.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { EventBus } from '../../shared/event-bus.ts';
 import type { Principal } from '../../shared/principal.ts';
+import { PushStream, TakerFault, type Take } from '../../shared/push-stream.ts';
 import type { StreamEnd, StreamEntry, StreamPiece, TokenStream } from '../../shared/token-stream.ts';
 import type { ChatMessage } from './chat.entity.ts';
 import { knownShape, parseAfter } from './chat.input.ts';
@@ -9,6 +10,7 @@ import { watchEnd } from './ended-elsewhere.ts';
 import { messageNotFound, sessionNotFound } from './faults.ts';
 import { toOutcome, type StreamOutcome } from './generation/answer-keeper.ts';
 import type { Generations } from './generation/generations.ts';
+import { linkSignals } from './generation/linked-signal.ts';
 import type { Readers } from './generation/readers.ts';
 import { splitPieces } from './generation/piece-writer.ts';
 import type { MessageRepository } from './message.repository.ts';
@@ -58,37 +60,20 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     return toMessageView(await this.#find(id, principal));
   }
 
-  async *stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): AsyncGenerator<ChatStreamEvent, void, undefined> {
-    let position = parseAfter(after);
+  async stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): Promise<PushStream<ChatStreamEvent>> {
+    const position = parseAfter(after);
     const answer = this.#findRunning(messageId, principal) ?? (await this.#find(messageId, principal));
-    const { id, deploymentId } = answer;
-    yield { type: 'start', messageId: id, deploymentId, index: position };
-    while (isLive(signal)) {
-      const live = await this.#open(answer, position, signal);
-      const leave = this.#deps.readers.enter(id, !this.#deps.generations.find(id));
+    return new PushStream(async (take, reading) => {
+      const either = linkSignals([signal, reading]);
       try {
-        for await (const entry of live?.entries ?? []) {
-          if (entry.type === 'end') {
-            yield toEnd(id, deploymentId, entry);
-            return;
-          }
-          position = entry.index;
-          yield this.#tokenEventOf(entry, answer);
-        }
+        await this.#pour(answer, position, take, either.signal);
+      } catch (error) {
+        // A reader that went away has nobody to tell.
+        if (error instanceof TakerFault || !either.signal.aborted) throw error;
       } finally {
-        leave();
-        live?.close();
+        either.unlink();
       }
-      // The reader has gone, or the stream was forgotten meanwhile: then the stored text has the rest.
-      const row = isLive(signal) ? await this.#deps.messages.findWithPieces(id, principal.owner) : null;
-      if (!isLive(signal)) return;
-      if (!row) throw messageNotFound();
-      if (row.status !== 'streaming') {
-        yield* storedEvents(row, position);
-        return;
-      }
-      await this.#deps.clock.sleep(lookAgainMs, signal).catch(() => undefined);
-    }
+    });
   }
 
   async waitForEnd(messageId: string, principal: Principal, signal: AbortSignal): Promise<ChatMessageView> {
@@ -130,14 +115,57 @@ export class Answers implements Pick<Chat, 'stop' | 'stream' | 'waitForEnd' | 'w
     }
   }
 
-  /** What the live stream has, which holds it from its first piece or will as soon as there is one. Its user closes it. */
-  async #open(answer: FollowedAnswer, after: number, signal: AbortSignal): Promise<{ entries: AsyncIterable<StreamEntry>; close: () => void } | null> {
+  async #pour(answer: FollowedAnswer, after: number, take: Take<ChatStreamEvent>, signal: AbortSignal): Promise<void> {
+    const { id, deploymentId, owner } = answer;
+    let position = after;
+    await take({ type: 'start', messageId: id, deploymentId, index: position });
+    while (isLive(signal)) {
+      const live = await this.#pourLive(answer, position, take, signal);
+      if (live.isEnded) return;
+      ({ position } = live);
+      // The reader has gone, or the stream was forgotten meanwhile: then the stored text has the rest.
+      const row = isLive(signal) ? await this.#deps.messages.findWithPieces(id, owner) : null;
+      if (!isLive(signal)) return;
+      if (!row) throw messageNotFound();
+      if (row.status !== 'streaming') {
+        for (const event of storedEvents(row, position)) {
+          await take(event);
+          if (!isLive(signal)) return;
+        }
+        return;
+      }
+      await this.#deps.clock.sleep(lookAgainMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** What the live stream has after `after`, and how far that is. */
+  async #pourLive(answer: FollowedAnswer, after: number, take: Take<ChatStreamEvent>, signal: AbortSignal): Promise<{ position: number; isEnded: boolean }> {
+    const { id, deploymentId } = answer;
+    const reached = { position: after, isEnded: false };
+    const live = await this.#open(answer, after, signal);
+    if (!live) return reached;
+    const leave = this.#deps.readers.enter(id, !this.#deps.generations.find(id));
+    try {
+      await live.entries.pour((entry) => {
+        reached.position = entry.index;
+        reached.isEnded = entry.type === 'end';
+        return take(entry.type === 'end' ? toEnd(id, deploymentId, entry) : this.#tokenEventOf(entry, answer));
+      }, live.signal);
+    } finally {
+      leave();
+      live.close();
+    }
+    return reached;
+  }
+
+  /** The live stream, which holds the answer from its first piece or will as soon as there is one. Its user closes it. */
+  async #open(answer: FollowedAnswer, after: number, signal: AbortSignal): Promise<{ entries: PushStream<StreamEntry>; signal: AbortSignal; close: () => void } | null> {
     const { generations, tokenStream } = this.#deps;
-    if (generations.find(answer.id)) return { entries: tokenStream.read(answer.id, after, signal), close: () => undefined };
+    if (generations.find(answer.id)) return { entries: tokenStream.read(answer.id, after), signal, close: () => undefined };
     const isMadeElsewhere = tokenStream.isShared && answer.status === 'streaming';
     if (!isMadeElsewhere && !(await tokenStream.has(answer.id))) return null;
     const end = watchEnd(this.#deps, answer, signal);
-    return { entries: tokenStream.read(answer.id, after, end.signal), close: () => end.close() };
+    return { entries: tokenStream.read(answer.id, after), ...end };
   }
 
   /** The same for all readers that are at the same entry, so that what they make of it can be shared as well. */

@@ -1,6 +1,7 @@
 import type { StoredError } from '../../shared/errors.ts';
 import type { Page, PageRequest } from '../../shared/paging.ts';
 import type { Principal } from '../../shared/principal.ts';
+import type { PushStream } from '../../shared/push-stream.ts';
 
 /** Sampling fields that are passed on; anything else is refused. */
 export type ChatParameters = {
@@ -137,9 +138,9 @@ export type Chat = {
   stop(messageId: string, principal: Principal, signal: AbortSignal): Promise<ChatMessageView>;
   /**
    * Every piece after `after` (-1 = from the start), then live, then `end`. An answer that ended long ago comes in
-   * the pieces in which it was made, so that a position means the same for ever. Throws CHAT_MESSAGE_NOT_FOUND before the first event.
+   * the pieces in which it was made, so that a position means the same for ever. Rejects with CHAT_MESSAGE_NOT_FOUND; ends quietly with the signal.
    */
-  stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): AsyncIterable<ChatStreamEvent>;
+  stream(messageId: string, after: number, principal: Principal, signal: AbortSignal): Promise<PushStream<ChatStreamEvent>>;
   /** Resolves when the answer has ended. */
   waitForEnd(messageId: string, principal: Principal, signal: AbortSignal): Promise<ChatMessageView>;
   /** The session and its newest messages, again after each change. */

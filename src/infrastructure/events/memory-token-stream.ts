@@ -1,7 +1,8 @@
 import { AppError } from '../../shared/errors.ts';
 import type { Clock } from '../../shared/clock.ts';
+import { PushStream } from '../../shared/push-stream.ts';
 import type { StreamEnd, StreamEntry, StreamPiece, TokenStream } from '../../shared/token-stream.ts';
-import { MemoryStreamReader } from './memory-stream-reader.ts';
+import { walkEntries } from './stored-entries.ts';
 
 export type MemoryTokenStreamOptions = {
   clock: Clock;
@@ -48,7 +49,7 @@ export class MemoryTokenStream implements TokenStream {
     this.#bytesMax = options.bytesMax ?? 64 * 1024 * 1024;
   }
 
-  append(messageId: string, text: string): Promise<number> {
+  append(messageId: string, text: string): number {
     const stream = this.#streams.get(messageId) ?? this.#open(messageId);
     if (stream.outcome) throw new Error(`the stream of message ${messageId} has ended`);
     if (stream.pieces.length >= this.#piecesMax) throw new AppError('OVERLOADED', 'The answer has more pieces than a stream can hold.');
@@ -59,7 +60,7 @@ export class MemoryTokenStream implements TokenStream {
     stream.bytes += bytes;
     this.#bytes += bytes;
     this.#wake(messageId);
-    return Promise.resolve(index);
+    return index;
   }
 
   end(messageId: string, outcome: StreamEnd['outcome']): Promise<void> {
@@ -98,8 +99,8 @@ export class MemoryTokenStream implements TokenStream {
     return Promise.resolve(this.#streams.has(messageId));
   }
 
-  read(messageId: string, after: number, signal: AbortSignal): AsyncIterableIterator<StreamEntry> {
-    return new MemoryStreamReader(this, { messageId, after, signal });
+  read(messageId: string, after: number): PushStream<StreamEntry> {
+    return new PushStream((take, signal) => walkEntries(this, { messageId, after }, take, signal));
   }
 
   /** Forgets everything; readers that wait end with their signals. */

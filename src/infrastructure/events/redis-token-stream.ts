@@ -1,6 +1,7 @@
 import { abortable } from '../../shared/async.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { Logger } from '../../shared/logger.ts';
+import { PushStream } from '../../shared/push-stream.ts';
 import type { StreamEnd, StreamEntry, TokenStream } from '../../shared/token-stream.ts';
 import type { RedisConnections } from '../redis/redis-connections.ts';
 import { MemoryTokenStream, type MemoryTokenStreamOptions } from './memory-token-stream.ts';
@@ -31,9 +32,9 @@ export class RedisTokenStream implements TokenStream {
     this.#follower = new TokenStreamFollower({ redis, memory: this.#memory, instanceId, logger });
   }
 
-  async append(messageId: string, text: string): Promise<number> {
+  append(messageId: string, text: string): number {
     this.#follower.leave(messageId);
-    const index = await this.#memory.append(messageId, text);
+    const index = this.#memory.append(messageId, text);
     this.#writer.mark(messageId);
     return index;
   }
@@ -65,10 +66,17 @@ export class RedisTokenStream implements TokenStream {
     }
   }
 
-  read(messageId: string, after: number, signal: AbortSignal): AsyncIterableIterator<StreamEntry> {
-    const entries = this.#memory.read(messageId, after, signal);
-    const isHere = this.#writer.owns(messageId) || this.#memory.stored(messageId)?.outcome;
-    return isHere || signal.aborted ? entries : withEnd(entries, this.#follower.follow(messageId), signal);
+  read(messageId: string, after: number): PushStream<StreamEntry> {
+    const entries = this.#memory.read(messageId, after);
+    return new PushStream(async (take, signal) => {
+      const isHere = this.#writer.owns(messageId) || this.#memory.stored(messageId)?.outcome;
+      const leave = isHere || signal.aborted ? null : this.#follower.follow(messageId);
+      try {
+        await entries.pour(take, signal);
+      } finally {
+        leave?.();
+      }
+    });
   }
 
   /** Resolves when Redis has everything that was appended before. */
@@ -83,28 +91,4 @@ export class RedisTokenStream implements TokenStream {
     this.#follower.close();
     this.#memory.close();
   }
-}
-
-/** Calls `end` once the reader is done, went away, or its signal has aborted. */
-function withEnd(entries: AsyncIterableIterator<StreamEntry>, end: () => void, signal: AbortSignal): AsyncIterableIterator<StreamEntry> {
-  const finish = (): void => {
-    signal.removeEventListener('abort', finish);
-    end();
-  };
-  signal.addEventListener('abort', finish, { once: true });
-  return {
-    async next() {
-      const result = await entries.next();
-      if (result.done) finish();
-      return result;
-    },
-    async return() {
-      finish();
-      await entries.return?.();
-      return { done: true, value: undefined };
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
 }

@@ -64,7 +64,7 @@ class Answer implements Dispatcher.DispatchHandler {
     // Informational; the answer follows.
     if (status < 200) return;
     this.#body = new ResponseBody(controller, () => this.#unlisten());
-    this.#settle.resolve({ status, headers: flattenHeaders(headers), body: this.#body });
+    this.#settle.resolve({ status, headers: flattenHeaders(headers), body: this.#body.chunks });
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Uint8Array): void {

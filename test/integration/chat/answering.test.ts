@@ -90,7 +90,7 @@ describe('an answer', () => {
     world.server.script({ tokens: ['a', 'b', 'c'], holdBefore: { index: 1, gate } });
     const { answers } = await world.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
     const id = answers[0]!.id;
-    for await (const event of world.chat.stream(id, -1, anna, never)) if (event.type === 'token') break;
+    for await (const event of await world.chat.stream(id, -1, anna, never)) if (event.type === 'token') break;
     gate.open();
     expect(await world.chat.waitForEnd(id, anna, never)).toMatchObject({ status: 'completed', content: 'abc' });
   });
@@ -103,7 +103,7 @@ describe('an answer', () => {
     const readers = tokens.map(async (_, dropAfter) => {
       const seen: string[] = [];
       let position = -1;
-      for await (const event of world.chat.stream(id, -1, anna, never)) {
+      for await (const event of await world.chat.stream(id, -1, anna, never)) {
         if (event.type !== 'token') continue;
         seen.push(event.text);
         position = event.index;

@@ -41,7 +41,7 @@ async function askIt(message = 'x'): Promise<ChatMessageView> {
 async function begin(of: { chat: ChatWorld['chat'] } = world, deploymentId = world.deployment.view.id): Promise<{ id: string; sessionId: string }> {
   const { answers, session } = await of.chat.send({ deploymentIds: [deploymentId], message: 'x' }, anna, never);
   const id = answers[0]!.id;
-  for await (const event of of.chat.stream(id, -1, anna, never)) if (event.type === 'token') break;
+  for await (const event of await of.chat.stream(id, -1, anna, never)) if (event.type === 'token') break;
   return { id, sessionId: session.id };
 }
 

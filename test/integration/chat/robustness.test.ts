@@ -31,7 +31,7 @@ describe('chat', () => {
     world.server.script({ tokens });
     const { answers } = await world.chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
     const id = answers[0]!.id;
-    const stalled = Array.from({ length: 20 }, () => world.chat.stream(id, -1, anna, never)[Symbol.asyncIterator]());
+    const stalled = await Promise.all(Array.from({ length: 20 }, async () => (await world.chat.stream(id, -1, anna, never))[Symbol.asyncIterator]()));
     await Promise.all(stalled.map((reader) => reader.next()));
     const stored = await world.chat.waitForEnd(id, anna, never);
     expect(stored).toMatchObject({ status: 'completed', usage: { completionTokens: 1_000 } });
@@ -63,7 +63,7 @@ describe('chat', () => {
     const { chat } = await world.another({ tokenStream });
     const { answers } = await chat.send({ deploymentIds: [world.deployment.view.id], message: 'x' }, anna, never);
     const id = answers[0]!.id;
-    const reader = chat.stream(id, -1, anna, never)[Symbol.asyncIterator]();
+    const reader = (await chat.stream(id, -1, anna, never))[Symbol.asyncIterator]();
     const read: ChatStreamEvent[] = [];
     while (read.length < 3) {
       const next = await reader.next();

@@ -189,8 +189,7 @@ describe('operations on a socket', () => {
   });
 
   it('answers an unknown message with an error instead of a stream', async () => {
-    bench.world.stream = async function* () {
-      yield* [];
+    bench.world.stream = () => {
       throw new AppError('CHAT_MESSAGE_NOT_FOUND', 'None.');
     };
     const client = await ready();

@@ -60,13 +60,13 @@ describe('while Redis is away', () => {
   it('an answer is written to its end, and readers elsewhere get all of it when Redis is back, none lost and none doubled', async () => {
     await openTwo();
     const message = newId();
-    const reading = readAll(reader.tokens.read(message, -1, never));
-    for (const text of ['a', 'b']) await writer.tokens.append(message, text);
+    const reading = readAll(reader.tokens.read(message, -1));
+    for (const text of ['a', 'b']) writer.tokens.append(message, text);
     await writer.tokens.flushed();
     await server.kill();
-    for (const text of ['c', 'd']) await writer.tokens.append(message, text);
+    for (const text of ['c', 'd']) writer.tokens.append(message, text);
     await writer.tokens.end(message, { status: 'completed' });
-    expect(await readAll(writer.tokens.read(message, 0, never))).toEqual(['1:b', '2:c', '3:d', 'end 3 {"status":"completed"}']);
+    expect(await readAll(writer.tokens.read(message, 0))).toEqual(['1:b', '2:c', '3:d', 'end 3 {"status":"completed"}']);
     await server.start();
     expect(await reading).toEqual(['0:a', '1:b', '2:c', '3:d', 'end 3 {"status":"completed"}']);
   });
@@ -74,29 +74,29 @@ describe('while Redis is away', () => {
   it('FLUSHALL in the middle of an answer costs no reader a piece, neither one that follows nor one that comes late', async () => {
     await openTwo();
     const message = newId();
-    const following = readAll(reader.tokens.read(message, -1, never));
-    for (const text of ['a', 'b']) await writer.tokens.append(message, text);
+    const following = readAll(reader.tokens.read(message, -1));
+    for (const text of ['a', 'b']) writer.tokens.append(message, text);
     await writer.tokens.flushed();
     await server.command('FLUSHALL');
-    await writer.tokens.append(message, 'c');
+    writer.tokens.append(message, 'c');
     await writer.tokens.flushed();
     expect(await reader.tokens.pieces(message)).toEqual(['a', 'b', 'c']);
     await writer.tokens.end(message, {});
     const whole = ['0:a', '1:b', '2:c', 'end 2 {}'];
     expect(await following).toEqual(whole);
-    expect(await readAll(reader.tokens.read(message, -1, never))).toEqual(whole);
+    expect(await readAll(reader.tokens.read(message, -1))).toEqual(whole);
   });
 
   it('CLIENT PAUSE makes others late and holds up nobody who writes', async () => {
     await openTwo();
     const [message, other] = [newId(), collect(reader)];
-    const reading = readAll(reader.tokens.read(message, -1, never));
+    const reading = readAll(reader.tokens.read(message, -1));
     await server.command('CLIENT', 'PAUSE', 2_000);
     publish(writer, 'running');
-    for (let index = 0; index < 500; index += 1) await writer.tokens.append(message, `${index} `);
+    for (let index = 0; index < 500; index += 1) writer.tokens.append(message, `${index} `);
     await writer.tokens.end(message, {});
     // Written and readable here although Redis has not taken anything yet.
-    expect(await readAll(writer.tokens.read(message, 498, never))).toEqual(['499:499 ', 'end 499 {}']);
+    expect(await readAll(writer.tokens.read(message, 498))).toEqual(['499:499 ', 'end 499 {}']);
     expect(await reading).toHaveLength(501);
     await eventually('the event', () => statuses(other).includes('running'));
   });

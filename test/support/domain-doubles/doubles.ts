@@ -12,6 +12,7 @@ import type { GraphqlServices } from '../../../src/adapters/graphql/context.ts';
 import type { AuditRecord } from '../../../src/shared/audit-log.ts';
 import { AppError } from '../../../src/shared/errors.ts';
 import type { Page, PageRequest } from '../../../src/shared/paging.ts';
+import { PushStream } from '../../../src/shared/push-stream.ts';
 import type { Principal, Role } from '../../../src/shared/principal.ts';
 import { roles } from '../../../src/shared/principal.ts';
 import type { ResourcesSample } from '../../../src/shared/resources-sample.ts';
@@ -41,7 +42,8 @@ export type World = {
   messages: ChatMessageView[];
   /** Replace to make `startDownload` and others fail in a chosen way. */
   startDownload: Downloads['start'];
-  stream: Chat['stream'];
+  /** What a chat's stream is made of. */
+  stream: (...args: Parameters<Chat['stream']>) => AsyncIterable<ChatStreamEvent>;
   resources: () => Promise<ResourcesSample>;
   principals: Map<string, Principal>;
   /** Everything that was handed to the audit log. */
@@ -191,7 +193,7 @@ function chatOf(world: World): Chat {
     regenerate: sent,
     edit: sent,
     stop: getMessage,
-    stream: (...args) => world.stream(...args),
+    stream: async (...args) => PushStream.of(world.stream(...args)),
     waitForEnd: getMessage,
     async *watchSession(id, principal) {
       yield { session: await getSession(id, principal), message: null };

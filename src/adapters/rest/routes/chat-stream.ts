@@ -8,9 +8,10 @@ import {
 } from '../../../../schema/generated/graphql.ts';
 import { AppError, isAppError, validationFailed } from '../../../shared/errors.ts';
 import { isId } from '../../../shared/ids.ts';
+import type { PushStream } from '../../../shared/push-stream.ts';
 import { maskedError } from '../../http/error-response.ts';
-import type { EventStream } from '../../http/event-stream.ts';
-import { toChatObjects } from '../../websocket/chat-events.ts';
+import { toEventText, type EventStream } from '../../http/event-stream.ts';
+import { toChatObjects, type ChatObject } from '../../websocket/chat-events.ts';
 import { errorMessage } from '../../websocket/error-message.ts';
 import { payloadOf, type Answer, type Call, type HeaderInput } from '../route.ts';
 
@@ -60,14 +61,13 @@ async function resume(call: StreamCall, last: Place): Promise<{ places: Place[];
   return { sessionId, places: [last, ...others.map(({ messageId }) => ({ messageId, after: -1 }))] };
 }
 
-type Source = { place: Place; events: AsyncIterable<ChatStreamSubscription> };
+type Source = { place: Place; events: PushStream<ChatStreamSubscription> };
 
 async function pump(stream: EventStream, { place, events }: Source, exchange: StreamCall['exchange']): Promise<void> {
   const { requestId, signal, logger } = exchange;
   try {
-    for await (const { chatStream } of events) {
-      for (const object of toChatObjects(chatStream, requestId)) await stream.send({ id: `${place.messageId}:${object.index}`, data: object });
-    }
+    const toText = (object: ChatObject): string => toEventText({ id: `${place.messageId}:${object.index}`, data: object });
+    await events.each(({ chatStream }) => stream.write(toChatObjects(chatStream, requestId).map(toText).join('')), signal);
   } catch (error) {
     signal.throwIfAborted();
     if (!isAppError(error)) logger.error({ err: error }, 'stream of an answer failed');

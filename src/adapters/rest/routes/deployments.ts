@@ -10,6 +10,7 @@ import {
 } from '../../../../schema/generated/graphql.ts';
 import { deploymentStatuses } from '../../../domains/deployments/deployment.machine.ts';
 import { validationFailed } from '../../../shared/errors.ts';
+import { toEventText } from '../../http/event-stream.ts';
 import { pageQuery, queryBoolean, queryInteger, queryTime } from '../input.ts';
 import { toCamelCase } from '../../../shared/json-case.ts';
 import { deploymentView, toEnum, toList, toRestJson } from '../../../shared/json-view.ts';
@@ -136,16 +137,16 @@ const logsQuery = z.strictObject({
 
 type LogsCall = Call<z.output<typeof logsQuery>, unknown>;
 
-async function followLogs({ params: { deployment_id: deploymentId = '' }, query, subscribe, openStream }: LogsCall): Promise<Answer> {
+async function followLogs({ params: { deployment_id: deploymentId = '' }, query, subscribe, openStream, exchange }: LogsCall): Promise<Answer> {
   const useless = (['until', 'cursor', 'limit'] as const).filter((field) => query[field] !== undefined);
   if (useless.length > 0) throw validationFailed(useless.map((field) => ({ field, message: 'does not go with follow=true' })));
   const { since, tail, level, q: search } = query;
   const events = await subscribe(DeploymentLogFeedDocument, { deploymentId, since, tail, level: level && toEnum(level), search });
   const stream = openStream();
-  for await (const { deploymentLogs } of events) {
-    if (deploymentLogs.droppedLines > 0) await stream.send({ event: 'dropped', data: { dropped_lines: deploymentLogs.droppedLines } });
-    if (deploymentLogs.line) await stream.send({ data: toRestJson(deploymentLogs.line) });
-  }
+  await events.each(({ deploymentLogs: { droppedLines, line } }) => {
+    const dropped = droppedLines > 0 ? toEventText({ event: 'dropped', data: { dropped_lines: droppedLines } }) : '';
+    return stream.write(`${dropped}${line ? toEventText({ data: toRestJson(line) }) : ''}`);
+  }, exchange.signal);
   stream.end();
   return { streamed: true };
 }

@@ -4,7 +4,7 @@ import { AppError, isAppError, toStoredError } from '../../../shared/errors.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
-import type { EndedAnswer, MessageRepository, PartialText } from '../message.repository.ts';
+import type { EndedAnswer, MessageRepository } from '../message.repository.ts';
 import type { PartialSaver } from './partial-saver.ts';
 import type { PieceWriter } from './piece-writer.ts';
 
@@ -44,15 +44,15 @@ export class AnswerKeeper {
   async savePartials(onLost: () => void, signal: AbortSignal): Promise<void> {
     const { clock, partialEveryMs, messages, logger, writer, saver } = this.#deps;
     const id = this.#row.messageId;
-    let saved: SavedText = { content: '', pieceLengths: '', bytes: 0 };
+    let saved = { count: 0, bytes: 0 };
     while (await passed(clock.sleep(partialEveryMs, signal))) {
-      const text = writer.written;
-      if (text.content.length === saved.content.length) continue;
-      const grown = grownBy(saved, text);
+      const { count } = writer;
+      if (count === saved.count) continue;
+      const grown = writer.grown(saved.count, count);
       try {
         // As a whole where the row is not what we think: a save may have been stored and its answer lost.
-        const isOurs = (await saver.save({ ...grown, id, hadBytes: saved.bytes })) || (await messages.savePartial(id, text));
-        saved = { ...text, bytes: saved.bytes + Buffer.byteLength(grown.content) };
+        const isOurs = (await saver.save({ ...grown, id, hadBytes: saved.bytes })) || (await messages.savePartial(id, writer.written(count)));
+        saved = { count, bytes: saved.bytes + Buffer.byteLength(grown.content) };
         if (!isOurs) onLost();
       } catch (error) {
         logger.warn({ err: error }, 'the text so far could not be stored; the next save tries again');
@@ -64,7 +64,7 @@ export class AnswerKeeper {
   async settle(ending: Ending, usage: EndedAnswer['usage']): Promise<void> {
     const { tokenStream, events, writer } = this.#deps;
     const { messageId, sessionId } = this.#row;
-    const outcome = await this.#store({ ...ending, text: writer.written, usage });
+    const outcome = await this.#store({ ...ending, text: writer.written(), usage });
     try {
       await tokenStream.end(messageId, outcome);
     } finally {
@@ -89,12 +89,6 @@ export class AnswerKeeper {
     logger.error({}, 'the end of an answer was not stored; the next start of the service marks it interrupted');
     return toOutcome(answer);
   }
-}
-
-type SavedText = PartialText & { bytes: number };
-
-function grownBy(saved: PartialText, { content, pieceLengths }: PartialText): PartialText {
-  return { content: content.slice(saved.content.length), pieceLengths: pieceLengths.slice(saved.pieceLengths.length) };
 }
 
 /** What a cause means for the answer; `isOurs`: somebody here ended it, and not the engine's supervisor. */

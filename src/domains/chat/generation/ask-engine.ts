@@ -1,6 +1,8 @@
+import { StopReason } from '../../../shared/abort.ts';
 import { AppError, isAppError } from '../../../shared/errors.ts';
 import type { Clock } from '../../../shared/clock.ts';
 import type { TokenPayer } from '../../../shared/key-limits.ts';
+import type { PushStream } from '../../../shared/push-stream.ts';
 import type { StreamingHttp } from '../../../shared/streaming-http.ts';
 import type { InferenceTarget } from '../../deployments/types.ts';
 import { messageNotFound } from '../faults.ts';
@@ -8,11 +10,12 @@ import { toUpstreamParameters } from '../parameters.ts';
 import type { ChatParameters } from '../types.ts';
 import type { AnswerMeter } from './answer-meter.ts';
 import { openCompletion } from './completion-request.ts';
-import { readCompletion, type CompletionEvent } from './completion-stream.ts';
+import { readCompletion, type CompletionEvent, type Fed } from './completion-stream.ts';
 import { historyOf, type HistoryRepository, type PromptMessage } from './history.repository.ts';
 import type { ChatLimits } from './limits.ts';
 import { linkSignals } from './linked-signal.ts';
 import type { PieceWriter } from './piece-writer.ts';
+import { cutShort } from './upstream-faults.ts';
 import { Watchdog } from './watchdog.ts';
 
 /** One answer to be made. */
@@ -55,29 +58,50 @@ export async function askEngine(job: AnswerJob, target: InferenceTarget, deps: E
 type Prompt = { target: InferenceTarget; messages: readonly PromptMessage[]; parameters: ChatParameters };
 
 async function streamAnswer(prompt: Prompt, deps: EngineDeps & AnswerSink, signal: AbortSignal): Promise<'stop' | 'length'> {
-  const { clock, limits, meter, writer } = deps;
+  const { clock, limits, meter } = deps;
   const http = prompt.target.http ?? deps.http;
   const watchdog = new Watchdog('The model sent nothing for too long.');
   const { signal: live, unlink } = linkSignals([signal, prompt.target.lost, watchdog.signal]);
   watchdog.feed(limits.firstTokenMs);
-  const state: AnswerState = { finish: null, isDone: false };
   try {
     meter.requestSent();
     const { body } = await openCompletion(toRequest(prompt), { http, clock, busyWaitMs: limits.busyWaitMs }, live);
-    for await (const events of readCompletion(body, limits.eventCharsMax)) {
-      // A server may go on sending into a connection that is closing.
-      live.throwIfAborted();
-      watchdog.feed(limits.stallMs);
-      for (const event of events) {
-        if (!take(event, state, { meter, writer })) return 'length';
-      }
-    }
+    const state = await readAnswer(readCompletion(body, limits.eventCharsMax), deps, () => watchdog.feed(limits.stallMs), live);
     if (state.finish === null && !state.isDone) throw cutShort();
     return state.finish ?? 'stop';
   } finally {
     unlink();
     watchdog.end();
   }
+}
+
+/** To its end, the engine's or ours. */
+async function readAnswer(answer: PushStream<Fed>, sink: AnswerSink, fed: () => void, live: AbortSignal): Promise<AnswerState> {
+  const state: AnswerState = { finish: null, isDone: false };
+  const enough = new AbortController();
+  const { signal, unlink } = linkSignals([live, enough.signal]);
+  const receive = ({ events, fault }: Fed): undefined => {
+    // A server may go on sending into a connection that is closing.
+    live.throwIfAborted();
+    fed();
+    for (const event of events) {
+      if (state.isDone || enough.signal.aborted) return;
+      if (!take(event, state, sink)) {
+        state.finish = 'length';
+        enough.abort(new StopReason('superseded'));
+      }
+    }
+    // The end of the body usually comes along, and leaves a connection that can be used again.
+    if (state.isDone) setImmediate(() => enough.abort(new StopReason('superseded')));
+    else if (fault) throw fault;
+  };
+  try {
+    await answer.each(receive, signal);
+  } finally {
+    unlink();
+  }
+  live.throwIfAborted();
+  return state;
 }
 
 type AnswerState = { finish: 'stop' | 'length' | null; isDone: boolean };
@@ -104,8 +128,4 @@ function toRequest({ target, messages, parameters }: Prompt): Parameters<Streami
   const body = { model: target.model, messages, ...toUpstreamParameters(parameters), stream: true, stream_options: { include_usage: true } };
   const headers = { accept: 'text/event-stream', ...target.headers, 'content-type': 'application/json' };
   return { method: 'POST', url: `${target.baseUrl.replace(/\/+$/, '')}/v1/chat/completions`, headers, body: JSON.stringify(body) };
-}
-
-function cutShort(): AppError {
-  return new AppError('NETWORK_FAILED', 'The connection to the model server ended before the answer was complete.');
 }

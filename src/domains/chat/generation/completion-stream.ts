@@ -1,6 +1,8 @@
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
-import type { AppError } from '../../../shared/errors.ts';
+import { AppError } from '../../../shared/errors.ts';
+import { PushStream } from '../../../shared/push-stream.ts';
+import { isObject } from '../../../shared/json-shapes.ts';
 import { notAnAnswer, upstreamFault } from './upstream-faults.ts';
 
 /** What an engine said, in order. */
@@ -21,23 +23,18 @@ const chunkSchema = z.object({
 /** The marker that OpenAI's streams end with. */
 const doneMarker = '[DONE]';
 
+/** What a chunk brought; none of a stream's events comes in two of them. */
+export type Fed = { events: CompletionEvent[]; /** What came after the events could not be read: RUNTIME_UNAVAILABLE. */ fault: AppError | null };
+
 /**
- * Reads the server-sent events of a streamed completion, as many at a time as came together. Ends after `done` or
- * with the body. Throws RUNTIME_UNAVAILABLE for anything that is not such a stream, and for an event longer than
- * `eventCharsMax`.
+ * Reads the server-sent events of a streamed completion, as many at a time as came together. Whoever reads leaves after
+ * `done` or a fault, which is anything that is not such a stream, or an event longer than `eventCharsMax`.
  */
-export async function* readCompletion(body: AsyncIterable<Uint8Array>, eventCharsMax: number): AsyncGenerator<CompletionEvent[]> {
+export function readCompletion(body: AsyncIterable<Uint8Array>, eventCharsMax: number): PushStream<Fed> {
   const feed = createFeed(eventCharsMax);
   const decoder = new TextDecoder('utf-8');
-  for await (const chunk of body) {
-    const { events, fault } = feed(decoder.decode(chunk, { stream: true }));
-    if (events.length > 0) yield events;
-    if (fault) throw fault;
-    if (events.some(({ type }) => type === 'done')) return;
-  }
+  return PushStream.of(body).map((chunk) => feed(decoder.decode(chunk, { stream: true })));
 }
-
-type Fed = { events: CompletionEvent[]; /** What came after the events could not be read. */ fault: Error | null };
 
 function createFeed(eventCharsMax: number): (text: string) => Fed {
   let fed: Fed = { events: [], fault: null };
@@ -46,7 +43,7 @@ function createFeed(eventCharsMax: number): (text: string) => Fed {
     onEvent: ({ data }) => {
       if (fed.fault) return;
       const read = toEvents(data);
-      if (read instanceof Error) fed.fault = read;
+      if (read instanceof AppError) fed.fault = read;
       else for (const event of read) addEvent(fed.events, event);
     },
     onError: ({ type }) => {
@@ -70,7 +67,10 @@ export function addEvent(events: CompletionEvent[], event: CompletionEvent): voi
 /** What one event says; an error when it is not of such a stream. */
 export function toEvents(data: string): CompletionEvent[] | AppError {
   if (data.trim() === doneMarker) return [{ type: 'done' }];
-  const parsed = chunkSchema.safeParse(parseJson(data));
+  const value = parseJson(data);
+  const plain = textOf(value);
+  if (plain !== null) return [{ type: 'text', text: plain, pieces: 1 }];
+  const parsed = chunkSchema.safeParse(value);
   if (!parsed.success) return notAnAnswer(data.slice(0, 200));
   const { choices, usage, error } = parsed.data;
   if (error !== undefined && error !== null) return upstreamFault(null, parsed.data);
@@ -80,6 +80,15 @@ export function toEvents(data: string): CompletionEvent[] | AppError {
   if (choice?.finish_reason) events.push({ type: 'finish', reason: choice.finish_reason === 'length' ? 'length' : 'stop' });
   if (usage) events.push({ type: 'usage', promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens });
   return events;
+}
+
+/** Nearly every event says a token and nothing else: what the schema would make of it without the copies that it makes. Null for any other. */
+function textOf(value: unknown): string | null {
+  if (!isObject(value) || value['usage'] || value['error'] || !Array.isArray(value['choices']) || value['choices'].length !== 1) return null;
+  const choice: unknown = value['choices'][0];
+  if (!isObject(choice) || !isObject(choice['delta']) || choice['finish_reason']) return null;
+  const { content } = choice['delta'];
+  return typeof content === 'string' && content !== '' ? content : null;
 }
 
 function parseJson(data: string): unknown {

@@ -47,7 +47,7 @@ export class Generation {
     this.owner = job.owner;
     this.#job = job;
     this.#deps = { ...deps, logger: deps.logger.child({ messageId: job.messageId, deploymentId: job.deploymentId }) };
-    this.#writer = new PieceWriter({ messageId: job.messageId, tokenStream: deps.tokenStream, clock: deps.clock, bytesMax: deps.limits.answerBytesMax });
+    this.#writer = new PieceWriter({ messageId: job.messageId, tokenStream: deps.tokenStream, bytesMax: deps.limits.answerBytesMax });
     this.#meter = new AnswerMeter(deps.clock);
     this.#keeper = new AnswerKeeper(job, { ...this.#deps, writer: this.#writer, partialEveryMs: deps.limits.partialEveryMs });
     this.ended = this.#run().catch((error: unknown) => this.#deps.logger.error({ err: error }, 'the end of an answer could not be stored'));
@@ -84,11 +84,9 @@ export class Generation {
       target = await waitForTarget(this.#job.deploymentId, { deployments, startWaitMs: limits.startWaitMs }, this.#stop.signal);
       const finishReason = await askEngine(this.#job, target, { ...this.#deps, writer: this.#writer, meter: this.#meter }, this.#stop.signal);
       outcome = 'succeeded';
-      await this.#writer.flush();
       return { status: 'completed', finishReason, error: null };
     } catch (error) {
       const cause = await causeOf(error, target, this.#stop.signal);
-      await this.#writer.flush().catch((fault: unknown) => logger.error({ err: fault }, 'pieces of an answer could not be put into its stream'));
       return endingOf(cause, { isOurs: this.#stop.signal.aborted, logger });
     } finally {
       target?.release(outcome);

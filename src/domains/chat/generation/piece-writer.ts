@@ -1,24 +1,17 @@
-import type { Clock } from '../../../shared/clock.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
 import type { PartialText } from '../message.repository.ts';
 import { toStorable } from '../storable-text.ts';
 
-export type PieceWriterDeps = { messageId: string; tokenStream: TokenStream; clock: Clock; bytesMax: number };
-
-/** A stream that takes this long for a piece is behind: what has come meanwhile becomes one piece. */
-const behindAfterMs = 20;
+export type PieceWriterDeps = { messageId: string; tokenStream: Pick<TokenStream, 'append'>; bytesMax: number };
 
 /**
- * Puts an answer's text into its stream in order, without ever holding up the engine. What it reports as written
- * is what readers can get, so the stored text and the streamed one are equal.
+ * Puts an answer's text into its stream in order. What it reports as written is what readers can get, so the stored
+ * text and the streamed one are equal.
  */
 export class PieceWriter {
   readonly #deps: PieceWriterDeps;
-  #waiting: { text: string; sinceMs: number }[] = [];
-  #pump: Promise<void> | null = null;
-  #fault: { error: unknown } | null = null;
-  #content = '';
-  #lengths = '';
+  /** As the stream holds them; put together when they are stored, because a text that grows by a token is a new one each time. */
+  readonly #pieces: string[] = [];
   #bytes = 0;
   /** First half of a character whose second half comes with the next piece. */
   #half = '';
@@ -27,60 +20,48 @@ export class PieceWriter {
     this.#deps = deps;
   }
 
-  /** False when the answer has reached its greatest length; the rest is dropped. */
+  /** False when the answer has reached its greatest length; the rest is dropped. Throws what the stream throws. */
   write(text: string): boolean {
-    if (this.#fault) throw this.#fault.error;
-    const joined = this.#half + text;
-    this.#half = endsWithHalf(joined) ? joined.slice(-1) : '';
-    const whole = toStorable(this.#half ? joined.slice(0, -1) : joined);
-    const bytes = Buffer.byteLength(whole);
+    const whole = this.#half + text;
+    this.#half = endsWithHalf(whole) ? whole.slice(-1) : '';
+    const storable = toStorable(this.#half ? whole.slice(0, -1) : whole);
+    const bytes = Buffer.byteLength(storable);
     const room = this.#deps.bytesMax - this.#bytes;
-    const kept = bytes <= room ? whole : cutToBytes(whole, room);
+    const kept = bytes <= room ? storable : cutToBytes(storable, room);
     this.#bytes += Math.min(bytes, room);
-    if (kept !== '') {
-      this.#waiting.push({ text: kept, sinceMs: this.#deps.clock.monotonicMs() });
-      this.#pump ??= this.#run();
-    }
+    if (kept !== '') this.#append(kept);
     return bytes <= room;
   }
 
-  /** Some text has come, even if it is not in the stream yet. */
+  /** Some text has come. */
   get hasText(): boolean {
     return this.#bytes > 0;
   }
 
-  /** Everything that has been written to the stream so far. */
-  get written(): PartialText {
-    return { content: this.#content, pieceLengths: this.#lengths };
+  /** Pieces that have been written to the stream so far. */
+  get count(): number {
+    return this.#pieces.length;
   }
 
-  /** Resolves when all text is in the stream; rejects when it could not be put there. */
-  async flush(): Promise<void> {
-    await this.#pump;
-    if (this.#fault) throw this.#fault.error;
+  /** The text of the first `count` pieces, as it is stored. */
+  written(count: number = this.count): PartialText {
+    return joined(this.#pieces.slice(0, count));
   }
 
-  async #run(): Promise<void> {
-    try {
-      for (let text = this.#next(); text !== null; text = this.#next()) {
-        await this.#deps.tokenStream.append(this.#deps.messageId, text);
-        this.#content += text;
-        this.#lengths += `${this.#lengths === '' ? '' : ','}${text.length}`;
-      }
-    } catch (error) {
-      this.#fault = { error };
-    } finally {
-      this.#pump = null;
-    }
+  /** What `written(count)` has more than `written(before)`. */
+  grown(before: number, count: number): PartialText {
+    const { content, pieceLengths } = joined(this.#pieces.slice(before, count));
+    return { content, pieceLengths: before > 0 && count > before ? `,${pieceLengths}` : pieceLengths };
   }
 
-  #next(): string | null {
-    const [first] = this.#waiting;
-    if (!first) return null;
-    const isBehind = this.#deps.clock.monotonicMs() - first.sinceMs > behindAfterMs;
-    const taken = this.#waiting.splice(0, isBehind ? this.#waiting.length : 1);
-    return taken.map(({ text }) => text).join('');
+  #append(text: string): void {
+    this.#deps.tokenStream.append(this.#deps.messageId, text);
+    this.#pieces.push(text);
   }
+}
+
+function joined(pieces: readonly string[]): PartialText {
+  return { content: pieces.join(''), pieceLengths: pieces.map(({ length }) => length).join(',') };
 }
 
 /** The pieces of a stored answer, in order. */

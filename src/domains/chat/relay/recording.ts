@@ -44,7 +44,7 @@ export class Recording {
     this.sessionId = answer.sessionId;
     this.#deps = { ...deps, logger: deps.logger.child({ messageId: answer.id }) };
     this.meter = new AnswerMeter(deps.clock);
-    this.#writer = new PieceWriter({ messageId: answer.id, tokenStream: deps.tokenStream, clock: deps.clock, bytesMax: deps.limits.answerBytesMax });
+    this.#writer = new PieceWriter({ messageId: answer.id, tokenStream: deps.tokenStream, bytesMax: deps.limits.answerBytesMax });
     const row = { messageId: answer.id, sessionId: answer.sessionId, owner: answer.owner };
     this.#keeper = new AnswerKeeper(row, { ...this.#deps, writer: this.#writer, partialEveryMs: deps.limits.partialEveryMs });
     this.#saver = this.#keeper.savePartials(onLost, this.#saving.signal);
@@ -81,7 +81,6 @@ export class Recording {
     this.#saving.abort(new StopReason('superseded'));
     try {
       await this.#saver;
-      await this.#writer.flush();
       const ending: Ending = cause === null ? { status: 'completed', finishReason, error: null } : endingOf(cause, { isOurs, logger });
       await this.#keeper.settle(ending, this.meter.usage);
     } catch (error) {

@@ -2,6 +2,7 @@ import { stopCauseOf, StopReason, type StopCause } from '../../../shared/abort.t
 import { AppError, isAppError } from '../../../shared/errors.ts';
 import type { TokenBudget, TokenPayer } from '../../../shared/key-limits.ts';
 import { mayUseDeployment, type Principal } from '../../../shared/principal.ts';
+import { PushStream } from '../../../shared/push-stream.ts';
 import type { StreamingHttp, StreamingRequest, StreamingResponse } from '../../../shared/streaming-http.ts';
 import type { Deployments, InferenceTarget, ReadyTarget } from '../../deployments/types.ts';
 import { knownShape } from '../chat.input.ts';
@@ -192,14 +193,15 @@ class Relay implements RunningAnswer {
   async #copy({ body }: StreamingResponse, contentType: string, { fed, signal }: { fed: () => void; signal: AbortSignal }): Promise<void> {
     const events = contentType === eventStream ? new WholeEvents(this.#deps.limits.eventCharsMax) : null;
     const tap = this.#tap ?? { push: (chunk: Uint8Array) => (events ? events.push(chunk) : chunk), finish: () => events?.finish() ?? new Uint8Array() };
-    for await (const chunk of body) {
+    const pass = (chunk: Uint8Array): Promise<void> | undefined => {
       // A server may go on sending into a connection that is closing.
       signal.throwIfAborted();
       fed();
       const ready = tap.push(chunk);
-      const room = ready && this.#sink.write(ready);
-      if (room) await room;
-    }
+      return ready ? this.#sink.write(ready) : undefined;
+    };
+    await PushStream.of(body).each(pass, signal);
+    signal.throwIfAborted();
     const rest = tap.finish();
     if (rest.length > 0) await this.#sink.write(rest);
   }

@@ -59,7 +59,7 @@ builder.subscriptionField('chatStream', (t) =>
     subscribe: (_root, { messageId, after }, context) => {
       const id = toUuid('ChatMessage', messageId);
       const principal = principalOf(context);
-      return openStream((signal) => context.services.chat.stream(id, after ?? -1, principal, signal), { signal: context.signal, startsAtOnce: true });
+      return context.services.chat.stream(id, after ?? -1, principal, context.signal);
     },
     resolve: (event) => event,
   }),
