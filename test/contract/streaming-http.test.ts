@@ -101,7 +101,10 @@ describe('the answer of an inference server', () => {
     answer = (res) => void res.write('a');
     const enough = new AbortController();
     const response = await ask();
-    await PushStream.of(response.body).each(() => void enough.abort(), enough.signal);
+    await PushStream.of(response.body).each(() => {
+      enough.abort();
+      return undefined;
+    }, enough.signal);
     await eventually('the connection is closed', () => closed === 1);
     const stop = new AbortController();
     const reading = textOf(await ask(stop.signal));

@@ -113,6 +113,7 @@ describe('a completion with X-Chat-Session-Id', () => {
     const said = [{ role: 'system', content: 'Be\0brief.' }, { role: 'user', content: 'Half \ud83d\0' }];
     const { response, sessionId } = await record({ messages: said, stop: ['\0'] });
     expect(response.status).toBe(200);
+    await response.text();
     expect(bench.world.server.requests[0]!.body).toMatchObject({ messages: said, stop: ['\0'] });
     expect((await kept(sessionId)).map(({ content }) => content)).toEqual(['Half \ufffd\ufffd', 'Hello world']);
     expect(await bench.world.chat.getSession(sessionId, bench.principal)).toMatchObject({ systemPrompt: 'Be\ufffdbrief.' });
