@@ -89,8 +89,12 @@ async function pourIterable<T>(values: AsyncIterable<T>, take: Take<T>, signal: 
   };
   const onAbort = (): void => void leave();
   signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
   try {
-    for (let next = await source.next(); next.done !== true && !signal.aborted; next = await source.next()) {
+    while (!signal.aborted) {
+      const next = await source.next();
+      // The signal may have aborted meanwhile, which the compiler does not expect of it.
+      if (next.done === true || (signal as { aborted: boolean }).aborted) return;
       const room = take(next.value);
       if (room) await room;
     }

@@ -22,8 +22,8 @@ export type CompletionScript = {
   /** Sent raw after so many tokens, then the stream goes on. */
   inject?: { after: number; raw: string };
   finishReason?: string;
-  /** Answered as it is, whatever was asked. */
-  answer?: { contentType: string; body: string };
+  /** Answered as it is, whatever was asked; `isOpen`: its end never comes. */
+  answer?: { contentType: string; body: string; isOpen?: boolean };
   /** Leaves out the usage chunk. */
   noUsage?: boolean;
 };
@@ -136,7 +136,8 @@ async function play(script: CompletionScript, { path, body }: SeenRequest, respo
     return;
   }
   if (script.answer) {
-    response.writeHead(200, { 'content-type': script.answer.contentType }).end(script.answer.body);
+    response.writeHead(200, { 'content-type': script.answer.contentType }).write(script.answer.body);
+    if (!script.answer.isOpen) response.end();
     return;
   }
   const tokens = script.tokens ?? ['Hello', ' world'];

@@ -80,6 +80,7 @@ describe('stop', () => {
 });
 
 describe('a fault of the engine', () => {
+  const notAnAnswer = 'The model server sent something that is not an answer.';
   it.each([
     ['cuts the connection', { tokens: ['a', 'b', 'c'], cutAfter: 2 }, { content: 'ab', error: { code: 'RUNTIME_UNAVAILABLE' } }],
     ['sends no JSON', { tokens: ['a', 'b'], inject: { after: 1, raw: 'data: {broken\n\n' } }, { content: 'a', error: { code: 'RUNTIME_UNAVAILABLE' } }],
@@ -87,6 +88,8 @@ describe('a fault of the engine', () => {
     ['reports an error within the stream', { tokens: ['a', 'b'], inject: { after: 1, raw: 'data: {"error":{"message":"out of memory"}}\n\n' } }, { content: 'a', error: { code: 'RUNTIME_UNAVAILABLE', message: 'The model server refused the request: out of memory' } }],
     ['refuses with 500', { refuse: { status: 500, body: { error: { message: 'template failed' } } } }, { content: '', error: { code: 'RUNTIME_UNAVAILABLE', message: 'The model server refused the request (500): template failed' } }],
     ['refuses with a page of HTML', { refuse: { status: 500, body: '<html>' } }, { content: '', error: { code: 'RUNTIME_UNAVAILABLE', message: 'The model server refused the request (500)' } }],
+    ['answers with a page of HTML that does not end', { answer: { contentType: 'text/html; charset=utf-8', body: '<html>', isOpen: true } }, { content: '', error: { code: 'RUNTIME_UNAVAILABLE', message: notAnAnswer } }],
+    ['answers in one piece', { answer: { contentType: 'application/json', body: '{"choices":[]}' } }, { content: '', error: { code: 'RUNTIME_UNAVAILABLE', message: notAnAnswer } }],
     ['refuses a parameter', { refuse: { status: 400, body: { error: { message: 'top_k is not supported' } } } }, { content: '', error: { code: 'VALIDATION_FAILED' } }],
     ['refuses the key', { refuse: { status: 401, body: { error: { message: 'bad key sk-123' } } } }, { content: '', error: { code: 'RUNTIME_UNAVAILABLE', message: 'The model server refused the key that this deployment uses.' } }],
     ['finds the prompt too long', { refuse: { status: 400, body: { error: { message: 'too long', code: 'context_length_exceeded' } } } }, { content: '', error: { code: 'CONTEXT_EXCEEDED' } }],
@@ -112,6 +115,14 @@ describe('a fault of the engine', () => {
     const { answer } = await ask(impatient, { deploymentIds: [world.deployment.view.id], message: 'x' }, anna);
     expect(answer).toMatchObject({ status: 'failed', content, error: { code: 'TIMEOUT' } });
     await eventually('no connection left', () => world.server.active === 0);
+  });
+
+  it.each([
+    ['counts tokens that are none', 'data: {"choices":[],"usage":{"prompt_tokens":-1,"completion_tokens":null}}\n\n', 'ab'],
+    ['goes on after its own end', 'data: [DONE]\n\ndata: {"choices":[{"delta":{"content":"MORE"}}]}\n\n', 'a'],
+  ])('that %s is no fault of the answer', async (_, raw, content) => {
+    world.server.script({ tokens: ['a', 'b'], inject: { after: 1, raw }, noUsage: true });
+    expect(await askIt()).toMatchObject({ status: 'completed', content, error: null });
   });
 
   it('that is only being busy is waited for', async () => {

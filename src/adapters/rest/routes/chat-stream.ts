@@ -33,7 +33,7 @@ function lastEventOf({ req }: StreamCall['exchange']): Place | null {
   if (colon === -1 || !isId(given.slice(0, colon)) || !indexPattern.test(index) || Number(index) < -1) {
     throw validationFailed([{ field: 'Last-Event-ID', message: 'must be <message_id>:<index>' }]);
   }
-  return { messageId: given.slice(0, colon), after: Number(index) };
+  return { messageId: given.slice(0, colon).toLowerCase(), after: Number(index) };
 }
 
 function globalIdOf(type: string, id: string): string {

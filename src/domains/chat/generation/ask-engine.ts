@@ -9,13 +9,13 @@ import { messageNotFound } from '../faults.ts';
 import { toUpstreamParameters } from '../parameters.ts';
 import type { ChatParameters } from '../types.ts';
 import type { AnswerMeter } from './answer-meter.ts';
-import { openCompletion } from './completion-request.ts';
+import { mediaTypeOf, openCompletion } from './completion-request.ts';
 import { readCompletion, type CompletionEvent, type Fed } from './completion-stream.ts';
 import { historyOf, type HistoryRepository, type PromptMessage } from './history.repository.ts';
 import type { ChatLimits } from './limits.ts';
 import { linkSignals } from './linked-signal.ts';
 import type { PieceWriter } from './piece-writer.ts';
-import { cutShort } from './upstream-faults.ts';
+import { cutShort, notAnAnswer } from './upstream-faults.ts';
 import { Watchdog } from './watchdog.ts';
 
 /** One answer to be made. */
@@ -33,6 +33,9 @@ export type AnswerJob = {
 
 export type EngineDeps = { http: StreamingHttp; history: HistoryRepository; clock: Clock; limits: ChatLimits };
 export type AnswerSink = { writer: PieceWriter; meter: AnswerMeter };
+
+/** Empty: not every engine says what it sends. */
+const streamTypes: ReadonlySet<string> = new Set(['text/event-stream', '']);
 
 /** Smaller prompts that are tried after the engine found one too long: our estimate of tokens is rough. */
 const shares = [1, 0.6, 0.3] as const;
@@ -65,14 +68,25 @@ async function streamAnswer(prompt: Prompt, deps: EngineDeps & AnswerSink, signa
   watchdog.feed(limits.firstTokenMs);
   try {
     meter.requestSent();
-    const { body } = await openCompletion(toRequest(prompt), { http, clock, busyWaitMs: limits.busyWaitMs }, live);
-    const state = await readAnswer(readCompletion(body, limits.eventCharsMax), deps, () => watchdog.feed(limits.stallMs), live);
+    const response = await openCompletion(toRequest(prompt), { http, clock, busyWaitMs: limits.busyWaitMs }, live);
+    const answer = readCompletion(response.body, limits.eventCharsMax);
+    if (!streamTypes.has(mediaTypeOf(response))) await refuse(answer, mediaTypeOf(response), live);
+    const state = await readAnswer(answer, deps, () => watchdog.feed(limits.stallMs), live);
     if (state.finish === null && !state.isDone) throw cutShort();
     return state.finish ?? 'stop';
   } finally {
     unlink();
     watchdog.end();
   }
+}
+
+/** A page of a proxy, or an answer in one piece: its connection is closed instead of waited for. */
+async function refuse(answer: PushStream<Fed>, mediaType: string, live: AbortSignal): Promise<never> {
+  const unread = new AbortController();
+  unread.abort();
+  await answer.each(() => undefined, unread.signal);
+  live.throwIfAborted();
+  throw notAnAnswer(`content type ${mediaType}`);
 }
 
 /** To its end, the engine's or ours. */

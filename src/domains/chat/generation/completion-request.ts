@@ -31,6 +31,11 @@ export async function openCompletion(request: StreamingRequest, deps: Completion
   }
 }
 
+/** Without its parameters, in lower case; empty where the engine does not say. */
+export function mediaTypeOf({ headers }: StreamingResponse): string {
+  return (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+}
+
 function retryAfterMs({ headers }: StreamingResponse): number {
   const seconds = Number(headers['retry-after'] ?? 0);
   return Number.isFinite(seconds) && seconds > 0 ? seconds * 1_000 : 0;

@@ -16,7 +16,8 @@ const chunkSchema = z.object({
   choices: z
     .array(z.object({ delta: z.object({ content: z.string().nullish() }).nullish(), finish_reason: z.string().nullish() }))
     .nullish(),
-  usage: z.object({ prompt_tokens: z.number().int().min(0), completion_tokens: z.number().int().min(0) }).nullish(),
+  // Figures beside an answer: what is wrong with them is no fault of its text.
+  usage: z.object({ prompt_tokens: z.number().int().min(0), completion_tokens: z.number().int().min(0) }).nullish().catch(null),
   error: z.unknown().optional(),
 });
 

@@ -8,7 +8,7 @@ import type { Deployments, InferenceTarget, ReadyTarget } from '../../deployment
 import { knownShape } from '../chat.input.ts';
 import { sessionNotFound } from '../faults.ts';
 import { tokensOf } from '../generation/answer-meter.ts';
-import { openCompletion } from '../generation/completion-request.ts';
+import { mediaTypeOf, openCompletion } from '../generation/completion-request.ts';
 import { causeOf } from '../generation/engine-loss.ts';
 import type { Generations, RunningAnswer } from '../generation/generations.ts';
 import { linkSignals } from '../generation/linked-signal.ts';
@@ -230,8 +230,8 @@ function bytesOf({ headers }: StreamingResponse, contentType: string): number | 
   return contentType !== eventStream && /^\d{1,15}$/.test(given) ? Number(given) : null;
 }
 
-function contentTypeOf({ headers }: StreamingResponse): string {
-  const type = (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
+function contentTypeOf(response: StreamingResponse): string {
+  const type = mediaTypeOf(response);
   if (contentTypes.has(type)) return type;
   throw notAnAnswer(`content type ${type}`);
 }
