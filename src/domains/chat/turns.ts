@@ -86,7 +86,7 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
       const turn = await storeTurn(em, { ...plan, owner: principal.owner, answerers, instanceId, at: clock.now() });
       if ('replayOf' in turn) return await this.#replay(turn.replayOf, principal);
       const isNew = plan.sessionId === null;
-      this.#startAnswers(turn, { isNew, payer }, reservation);
+      this.#startAnswers(turn, payer, reservation);
       const count = isNew ? 1 + turn.answers.length : await this.#countOf(turn.session);
       return sentOf(turn, count);
     } finally {
@@ -94,11 +94,12 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
     }
   }
 
-  #startAnswers({ session, question, answers }: StoredTurn, { isNew, payer }: { isNew: boolean; payer: TokenPayer }, reservation: Reservation): void {
+  #startAnswers({ session, question, answers }: StoredTurn, payer: TokenPayer, reservation: Reservation): void {
     const { events } = this.#deps;
     const sessionId = session.id;
     for (const { id: messageId } of [question, ...answers]) events.publish('chat.session_changed', sessionId, { sessionId, messageId });
-    const opening = isNew ? { opening: { systemPrompt: session.systemPrompt, question: question.content } } : {};
+    // What begins its session has nothing before it that would have to be looked up.
+    const opening = question.parentId === null ? { opening: { systemPrompt: session.systemPrompt, question: question.content } } : {};
     for (const { id: messageId, deploymentId, owner, parameters } of answers) {
       if (deploymentId !== null) reservation.start({ messageId, sessionId, owner, questionId: question.id, deploymentId, parameters, payer, ...opening });
     }
