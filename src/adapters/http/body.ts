@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { AppError, validationFailed } from '../../shared/errors.ts';
-import { jsonShapeFault } from '../../shared/json-shape.ts';
+import { jsonBoundsFault } from '../../shared/json-bounds.ts';
 
 export const bodyBytesMax = 1024 * 1024;
 
@@ -77,7 +77,7 @@ export async function readJsonObject(req: IncomingMessage, signal: AbortSignal, 
 }
 
 export function parseJsonObject(bytes: Buffer): Record<string, unknown> {
-  const fault = jsonShapeFault(bytes);
+  const fault = jsonBoundsFault(bytes);
   if (fault !== null) throw validationFailed([{ field: 'body', message: fault }]);
   let value: unknown;
   try {

@@ -2,7 +2,7 @@ import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Clock } from '../../../shared/clock.ts';
 import { AppError, validationFailed } from '../../../shared/errors.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
-import { jsonShapeFault } from '../../../shared/json-shape.ts';
+import { jsonBoundsFault } from '../../../shared/json-bounds.ts';
 import { mayUseDeployment, type Principal } from '../../../shared/principal.ts';
 import type { Deployments } from '../../deployments/types.ts';
 import { deploymentsMax, knownShape, messageBytesMax, systemPromptLengthMax, titleLengthMax } from '../chat.input.ts';
@@ -47,7 +47,7 @@ export function createImport(deps: ImportDeps): Chat['import'] {
 }
 
 function readConversations(content: string): Conversation[] {
-  const fault = jsonShapeFault(Buffer.from(content));
+  const fault = jsonBoundsFault(Buffer.from(content));
   if (fault !== null) throw validationFailed([{ field: 'content', message: fault }]);
   const value = parseJson(content);
   const format = formats.find(({ is }) => is(value));

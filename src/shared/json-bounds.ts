@@ -13,7 +13,7 @@ const colon = 0x3a;
  * Why a text is not worth parsing, before it is: one made of brackets alone would hold up everybody else for as long as
  * it is being read. Null when it is; whether it is JSON is not looked at. Linear in the length.
  */
-export function jsonShapeFault(text: Buffer): string | null {
+export function jsonBoundsFault(text: Buffer): string | null {
   let depth = 0;
   let containers = 0;
   let members = 0;

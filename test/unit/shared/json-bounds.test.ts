@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { jsonShapeFault } from '../../../src/shared/json-shape.ts';
+import { jsonBoundsFault } from '../../../src/shared/json-bounds.ts';
 
-const faultOf = (text: string): string | null => jsonShapeFault(Buffer.from(text));
+const faultOf = (text: string): string | null => jsonBoundsFault(Buffer.from(text));
 
 describe('the shape of a JSON text', () => {
   it('is no fault of whatever a program has written', () => {
