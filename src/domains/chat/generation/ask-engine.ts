@@ -64,29 +64,23 @@ async function streamAnswer(prompt: Prompt, deps: EngineDeps & AnswerSink, signa
   const { clock, limits, meter } = deps;
   const http = prompt.target.http ?? deps.http;
   const watchdog = new Watchdog('The model sent nothing for too long.');
-  const { signal: live, unlink } = linkSignals([signal, prompt.target.lost, watchdog.signal]);
+  const over = new AbortController();
+  const { signal: live, unlink } = linkSignals([signal, prompt.target.lost, watchdog.signal, over.signal]);
   watchdog.feed(limits.firstTokenMs);
   try {
     meter.requestSent();
     const response = await openCompletion(toRequest(prompt), { http, clock, busyWaitMs: limits.busyWaitMs }, live);
-    const answer = readCompletion(response.body, limits.eventCharsMax);
-    if (!streamTypes.has(mediaTypeOf(response))) await refuse(answer, mediaTypeOf(response), live);
-    const state = await readAnswer(answer, deps, () => watchdog.feed(limits.stallMs), live);
+    const mediaType = mediaTypeOf(response);
+    if (!streamTypes.has(mediaType)) throw notAnAnswer(`content type ${mediaType}`);
+    const state = await readAnswer(readCompletion(response.body, limits.eventCharsMax), deps, () => watchdog.feed(limits.stallMs), live);
     if (state.finish === null && !state.isDone) throw cutShort();
     return state.finish ?? 'stop';
   } finally {
+    // A page of a proxy, or an answer in one piece, is not waited for.
+    over.abort(new StopReason('superseded'));
     unlink();
     watchdog.end();
   }
-}
-
-/** A page of a proxy, or an answer in one piece: its connection is closed instead of waited for. */
-async function refuse(answer: PushStream<Fed>, mediaType: string, live: AbortSignal): Promise<never> {
-  const unread = new AbortController();
-  unread.abort();
-  await answer.each(() => undefined, unread.signal);
-  live.throwIfAborted();
-  throw notAnAnswer(`content type ${mediaType}`);
 }
 
 /** To its end, the engine's or ours. */

@@ -4,6 +4,7 @@ import { parseModelRef } from '../../catalog/model-ref.ts';
 import type { ModelRef } from '../../catalog/types.ts';
 import { isMissingFile } from '../transfer/faults.ts';
 import { isSafePath } from './safe-path.ts';
+import { systemErrorCode } from '../../../shared/system-error.ts';
 
 export type CachedFile = {
   /** In the model. */
@@ -89,5 +90,5 @@ async function orNull<T>(work: Promise<T>): Promise<T | null> {
 
 /** A file where a folder should be, a link that leads to itself, or what belongs to somebody else. */
 function isNotThere(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && ['ENOTDIR', 'ELOOP', 'EACCES'].includes(String(error.code));
+  return ['ENOTDIR', 'ELOOP', 'EACCES'].includes(systemErrorCode(error) ?? '');
 }

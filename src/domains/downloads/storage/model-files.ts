@@ -7,6 +7,7 @@ import type { BlobPlace, ModelLayout } from './model-layout.ts';
 import { safeJoin } from './safe-path.ts';
 import { makeFolder } from '../../../platform/make-folder.ts';
 import { syncFolder } from '../../../platform/sync-folder.ts';
+import { systemErrorCode } from '../../../shared/system-error.ts';
 
 /** The blob's size, or null when it is not there or is no plain file. */
 export async function blobSize(path: string): Promise<number | null> {
@@ -150,9 +151,9 @@ async function orNull<T>(work: Promise<T>): Promise<T | null> {
 }
 
 function isThere(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIST';
+  return systemErrorCode(error) === 'EEXIST';
 }
 
 function isNotALink(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && (error.code === 'EINVAL' || error.code === 'ENOTDIR');
+  return ['EINVAL', 'ENOTDIR'].includes(systemErrorCode(error) ?? '');
 }

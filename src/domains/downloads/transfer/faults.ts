@@ -1,4 +1,5 @@
 import { AppError } from '../../../shared/errors.ts';
+import { systemErrorCode } from '../../../shared/system-error.ts';
 
 /**
  * What can go wrong with one request for bytes. None of them reaches a caller as it is: the transfer answers them by
@@ -31,12 +32,8 @@ export class MismatchFault extends Error {
 
 const fullCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-function errnoOf(error: unknown): string | undefined {
-  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-}
-
 export function isMissingFile(error: unknown): boolean {
-  return errnoOf(error) === 'ENOENT';
+  return systemErrorCode(error) === 'ENOENT';
 }
 
 export function insufficientStorage(requiredBytes: number, availableBytes: number, cause?: unknown): AppError {
@@ -48,7 +45,7 @@ export function insufficientStorage(requiredBytes: number, availableBytes: numbe
 
 /** Puts what the disk answered into words; anything else passes through. */
 export function toStorageError(error: unknown, requiredBytes: number): unknown {
-  const code = errnoOf(error);
+  const code = systemErrorCode(error);
   if (code === undefined || typeof error !== 'object' || error === null || !('syscall' in error)) return error;
   const internal = 'message' in error && typeof error.message === 'string' ? error.message : code;
   if (fullCodes.has(code)) return insufficientStorage(requiredBytes, 0, error);
