@@ -1,9 +1,10 @@
 /** One reader for each way to an answer; each resolves when its answer is complete, with the delay of every token. */
+import { once } from 'node:events';
 import { Agent, request as send, type IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
 import { WebSocket } from 'ws';
 
-export type Target = { engineUrl: string; url: string; key: string; deploymentId: string; model: string; tokens: number };
+export type Target = { engineUrl: string; url: string; key: string; deploymentId: string; model: string; tokens: number; /** Each answer opens a socket of its own. */ isFresh: boolean };
 export type Reader = (target: Target) => Promise<number[]>;
 
 const agent = new Agent({ keepAlive: true, maxSockets: Infinity });
@@ -75,19 +76,42 @@ async function begin(target: Target): Promise<string> {
 const subscription = 'subscription ($id: ID!) { chatStream(messageId: $id) { type index text } }';
 type Followed = { data?: { chatStream: StreamObject } };
 
-async function readSocket(url: string, options: { headers: Record<string, string>; protocol?: string; first: object }, onMessage: (message: Record<string, unknown>, socket: WebSocket) => boolean): Promise<void> {
-  const socket = new WebSocket(url, options.protocol === undefined ? [] : [options.protocol], { headers: options.headers, perMessageDeflate: false });
+type Message = Record<string, unknown>;
+type SocketOptions = { headers: Record<string, string>; protocol?: string; greeting?: object };
+
+/** By their addresses: kept open between answers, as `agent` keeps connections and as a program does that chats. */
+const resting = new Map<string, WebSocket[]>();
+
+async function openSocket(url: string, { headers, protocol, greeting }: SocketOptions): Promise<WebSocket> {
+  const kept = resting.get(url)?.pop();
+  if (kept) return kept;
+  const socket = new WebSocket(url, protocol === undefined ? [] : [protocol], { headers, perMessageDeflate: false });
+  await once(socket, 'open');
+  if (greeting) {
+    socket.send(JSON.stringify(greeting));
+    await once(socket, 'message');
+  }
+  return socket;
+}
+
+/** Until `onMessage` says that the answer is over. */
+async function readSocket(url: string, options: SocketOptions & { isFresh: boolean }, say: (socket: WebSocket) => Promise<void>, onMessage: (message: Message) => boolean): Promise<void> {
+  const socket = await openSocket(url, options);
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-  socket.on('open', () => socket.send(JSON.stringify(options.first)));
   socket.on('message', (data: Buffer) => {
-    if (onMessage(JSON.parse(data.toString('utf8')) as Record<string, unknown>, socket)) resolve(undefined);
+    if (onMessage(JSON.parse(data.toString('utf8')) as Message)) resolve(undefined);
   });
   socket.on('error', reject).on('close', (code, reason) => reject(new Error(`closed ${code} ${reason.toString('utf8')}`)));
   try {
+    await say(socket);
     await promise;
-  } finally {
+  } catch (error) {
     socket.terminate();
+    throw error;
   }
+  socket.removeAllListeners();
+  if (options.isFresh) socket.terminate();
+  else resting.set(url, [...(resting.get(url) ?? []), socket]);
 }
 
 export const readers: Readonly<Record<string, Reader>> = {
@@ -108,10 +132,12 @@ export const readers: Readonly<Record<string, Reader>> = {
   },
   'GraphQL WS': async (target) => {
     const delays: number[] = [];
-    await readSocket(`${target.url.replace('http', 'ws')}/graphql`, { headers: bearer(target), protocol: 'graphql-transport-ws', first: { type: 'connection_init' } }, ({ type, payload }, socket) => {
-      // Said once the socket is there, as a client that keeps one open does: what waits for a new one is no delay of a token.
-      const follow = (id: string): void => socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query: subscription, variables: { id } } }));
-      if (type === 'connection_ack') begin(target).then(follow, (error: unknown) => socket.emit('error', error));
+    const options = { headers: bearer(target), protocol: 'graphql-transport-ws', greeting: { type: 'connection_init' }, isFresh: target.isFresh };
+    const say = async (socket: WebSocket): Promise<void> => {
+      const id = await begin(target);
+      socket.send(JSON.stringify({ id, type: 'subscribe', payload: { query: subscription, variables: { id } } }));
+    };
+    await readSocket(`${target.url.replace('http', 'ws')}/graphql`, options, say, ({ type, payload }) => {
       if (type === 'next') take(delays, (payload as Followed).data?.chatStream.text ?? '');
       return type === 'complete' || type === 'error';
     });
@@ -119,10 +145,12 @@ export const readers: Readonly<Record<string, Reader>> = {
   },
   '/ws/chat/stream': async (target) => {
     const delays: number[] = [];
-    const created = await post(`${target.url}/api/chat/sessions/create`, { deployment_ids: [target.deploymentId] }, bearer(target));
-    const { session } = JSON.parse(Buffer.concat(await created.toArray()).toString('utf8')) as { session: { session_id: string } };
-    const first = { type: 'send', request_id: 'r', session_id: session.session_id, message: `tokens=${target.tokens}` };
-    await readSocket(`${target.url.replace('http', 'ws')}/ws/chat/stream`, { headers: bearer(target), first }, ({ type, text }) => {
+    const say = async (socket: WebSocket): Promise<void> => {
+      const created = await post(`${target.url}/api/chat/sessions/create`, { deployment_ids: [target.deploymentId] }, bearer(target));
+      const { session } = JSON.parse(Buffer.concat(await created.toArray()).toString('utf8')) as { session: { session_id: string } };
+      socket.send(JSON.stringify({ type: 'send', request_id: 'r', session_id: session.session_id, message: `tokens=${target.tokens}` }));
+    };
+    await readSocket(`${target.url.replace('http', 'ws')}/ws/chat/stream`, { headers: bearer(target), isFresh: target.isFresh }, say, ({ type, text }) => {
       if (type === 'token') take(delays, String(text));
       return type === 'end' || type === 'error';
     });

@@ -1,7 +1,9 @@
 /**
  * `npm run bench:chat [-- --short]`: the delay that this service adds to each token, from the engine's write to the
  * reader's read, for every transport, embedded and on Redis, beside the same reader on the engine itself and behind a
- * bare node:http proxy in the same round. Also requests a second of the gateway beside that proxy. Engine, proxy,
+ * bare node:http proxy in the same round. Connections and sockets are kept from round to round, as programs that chat
+ * keep them; with `--fresh-sockets` each answer over WebSocket opens one, so that fifty of them come in the moment in which
+ * the answers begin. Also requests a second of the gateway beside that proxy. Engine, proxy,
  * service and readers are processes of their own. Prints one JSON line a measurement, those of each
  * transport's first streams as round 0, and a table at the end; exits 1 when a token is missing, or where 50 streams
  * have a p99 more than 10 ms above the direct reader's (in the median of `--rounds`). Needs redis-server (or REDIS_URL) for the part on Redis; with all of it about five minutes.
@@ -22,6 +24,7 @@ const { values } = parseArgs({
     only: { type: 'string', default: '' },
     seconds: { type: 'string' },
     events: { type: 'string', default: 'embedded,redis' },
+    'fresh-sockets': { type: 'boolean', default: false },
   },
 });
 const tokens = Number(values.tokens ?? (values.short ? 100 : 200));
@@ -73,7 +76,7 @@ async function measureService(events: string, redisUrl: string | null, { engine,
   const service = await serveEngine(engine.url, redisUrl);
   const rows: Row[] = [];
   try {
-    const target: Target = { engineUrl: engine.url, url: service.url, key: service.key, deploymentId: service.deploymentId, model: 'fake', tokens };
+    const target: Target = { engineUrl: engine.url, url: service.url, key: service.key, deploymentId: service.deploymentId, model: 'fake', tokens, isFresh: values['fresh-sockets'] };
     const subjects = ['bare proxy', ...Object.keys(readers)].filter(isAsked).map((name) => ({ name, pid: name === 'bare proxy' ? proxy.pid : service.pid, target: name === 'bare proxy' ? { ...target, engineUrl: proxy.url } : target }));
     // Code is compiled while it is first used, by the service and by the readers: told as round 0, and not in the table.
     for (const { name, target: each, pid } of subjects) console.log(JSON.stringify({ bench: 'chat', events, round: 0, ...(await measure(name, coldStreams, { ...each, tokens: 100 }, pid)) }));

@@ -94,7 +94,7 @@ const engine = await startProgram('fake-engine.ts');
 const redis = values.redis ? await startRedisServer() : null;
 const service = await serveEngine(engine.url, redis?.url ?? null, { HF_ENDPOINT: hub.endpoint });
 try {
-  const target = { engineUrl: engine.url, url: service.url, key: service.key, deploymentId: service.deploymentId, model: 'fake', tokens: 0 };
+  const target = { engineUrl: engine.url, url: service.url, key: service.key, deploymentId: service.deploymentId, model: 'fake', tokens: 0, isFresh: true };
   process.exitCode = (await soak(service, { target, modelIds: modelIds.map((id) => `huggingface:${id}`) }, random)) ? 0 : 1;
 } finally {
   await service.close();

@@ -6,6 +6,7 @@ import type { Logger } from '../../shared/logger.ts';
 import type { TokenBudget } from '../../shared/key-limits.ts';
 import type { StreamingHttp } from '../../shared/streaming-http.ts';
 import type { TokenStream } from '../../shared/token-stream.ts';
+import { TurnQueue } from '../../shared/turn-queue.ts';
 import type { Deployments } from '../deployments/types.ts';
 import { Answerers } from './answerers.ts';
 import { Answers } from './answers.ts';
@@ -62,7 +63,8 @@ export function createChat(deps: ChatDeps): ChatModule {
   const answerers = new Answerers(deployments);
   const readers = new Readers({ events, clock, stopUnreadAfterMs: limits.stopUnreadAfterMs });
   const saver = new PartialSaver(messages);
-  const generations = new Generations({ readers, saver, budget, http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
+  const ends = new TurnQueue();
+  const generations = new Generations({ readers, saver, ends, budget, http, history: new HistoryRepository(em), clock, limits, deployments, messages, tokenStream, events, logger });
   const sessions = new Sessions({ sessions: sessionRows, answerers, generations, events, clock });
   const chat = new ChatService({
     sessions,
@@ -72,7 +74,7 @@ export function createChat(deps: ChatDeps): ChatModule {
     exportSession: createExport({ sessions: sessionRows, messages, clock }),
     importSessions: createImport({ em, deployments, events, clock }),
   });
-  const relays = createRelays({ em, http, messages, saver, tokenStream, events, clock, logger, limits, instanceId: instances.self.id, deployments, generations, budget, sessions: sessionRows });
+  const relays = createRelays({ em, http, messages, saver, ends, tokenStream, events, clock, logger, limits, instanceId: instances.self.id, deployments, generations, budget, sessions: sessionRows });
   const interrupt = async (): Promise<void> => {
     const count = await interruptOrphans({ messages, tokenStream, events, clock, logger, instances });
     if (count > 0) logger.info({ count }, 'answers of a process that is gone were marked interrupted');

@@ -1,7 +1,9 @@
 import { LockMode } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Page, PageRequest } from '../../shared/paging.ts';
-import { marksOf, readRow, readRowPage, readRows, type Condition } from '../../shared/persistence/read-rows.repository.ts';
+import { lockRow, marksOf, readRow, readRowPage, type Condition } from '../../shared/persistence/read-rows.repository.ts';
+import { runStatement } from '../../shared/persistence/run-statement.repository.ts';
+import { insertOf, runTogether } from '../../shared/persistence/write-rows.repository.ts';
 import { ChatMessage, ChatSession } from './chat.entity.ts';
 
 export type NewSession = Pick<ChatSession, 'id' | 'title' | 'owner' | 'systemPrompt' | 'parameters' | 'deploymentIds' | 'createdAt' | 'updatedAt'>;
@@ -28,8 +30,7 @@ export class SessionRepository {
   }
 
   async insert(row: NewSession): Promise<void> {
-    // One statement is its own transaction: no begin and commit around it.
-    await this.#em.fork().insert(ChatSession, row);
+    await runTogether(this.#em, [insertOf(this.#em, ChatSession, [row])]);
   }
 
   async update(id: string, owner: string, change: SessionChange & { updatedAt: Date }): Promise<ChatSession | null> {
@@ -57,6 +58,11 @@ export class SessionRepository {
     return (await readRowPage(this.#em, ChatSession, { list: listName, page, matching: [['owner = ?', owner], containing(search, owner)], figures: { messageCount } })) as Page<CountedSession>;
   }
 
+  async messageCount(id: string): Promise<number> {
+    const { rows } = await runStatement(this.#em, { text: 'select count(*) as count from chat_messages where session_id = ?', values: [id] });
+    return Number(rows[0]?.['count']);
+  }
+
   async messageCounts(ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
     if (ids.length === 0) return new Map();
     const rows = await this.#em.execute<{ id: string; count: string | number }[]>(`select session_id as id, count(*) as count from chat_messages where session_id in (${marksOf(ids)}) group by session_id`, [...ids]);
@@ -65,8 +71,7 @@ export class SessionRepository {
 
   /** The session's own row as a transaction sees it, held until its end: turns of one session come one after another. */
   static async lock(tx: SqlEntityManager, id: string, owner: string): Promise<ChatSession | null> {
-    const [row] = await readRows(tx, ChatSession, 'where id = ? and owner = ? for update', [id, owner]);
-    return row ?? null;
+    return await lockRow(tx, ChatSession, [['id = ?', id], ['owner = ?', owner]]);
   }
 }
 

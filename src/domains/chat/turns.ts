@@ -114,7 +114,7 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
   }
 
   async #countOf({ id }: SessionRow): Promise<number> {
-    return (await this.#deps.sessions.messageCounts([id])).get(id) ?? 0;
+    return await this.#deps.sessions.messageCount(id);
   }
 
   async #findSession(id: string | undefined, principal: Principal): Promise<ChatSession | null> {

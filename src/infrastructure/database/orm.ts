@@ -5,6 +5,7 @@ import type { MigrationObject } from '@mikro-orm/core';
 import type { Logger } from '../../shared/logger.ts';
 import { releaseDeadClients } from './dead-clients.ts';
 import { quickenLiterals } from './literals.ts';
+import { prepareStatements } from './prepared-statements.ts';
 import { tellOutages } from './told-outages.ts';
 
 export type Orm = MikroORM<AbstractSqlDriver>;
@@ -27,11 +28,16 @@ export async function createPostgresOrm(url: string, options: OrmOptions): Promi
     driver: PostgreSqlDriver,
     clientUrl: url,
     pool: { min: 0, max: connectionsMax },
-    driverOptions: { connectionTimeoutMillis: connectTimeoutMs, application_name: 'llm-manager', keepAlive: true, onPoolCreated: releaseDeadClients },
+    driverOptions: { connectionTimeoutMillis: connectTimeoutMs, application_name: 'llm-manager', keepAlive: true, onPoolCreated: preparePool },
   });
   tellOutages(orm.driver);
   quickenLiterals(orm.driver);
   return orm;
+}
+
+function preparePool(pool: Parameters<typeof releaseDeadClients>[0] & Parameters<typeof prepareStatements>[0]): void {
+  releaseDeadClients(pool);
+  prepareStatements(pool);
 }
 
 /** `folder` null = in memory. The driver is loaded here only: its WebAssembly takes memory that most never need. */

@@ -1,6 +1,7 @@
 import type { EntityClass, EntityManager } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import { assertPageLimit, decodeIdCursor, encodeIdCursor, pageOf, type Page, type PageRequest } from '../paging.ts';
+import { runStatement } from './run-statement.repository.ts';
 import { shapeOf } from './row-shape.repository.ts';
 
 /** A text with `?` for each of its values. Left out where a value is undefined. */
@@ -36,10 +37,22 @@ export async function readRows<Row extends object>(em: SqlEntityManager, entity:
   return rows.map((row) => toRow(row) as Row);
 }
 
-/** The first row, or null. */
+/** The newest of those that match, or null. */
 export async function readRow<Row extends { id: string }>(em: SqlEntityManager, entity: EntityClass<Row>, matching: readonly Condition[], figures: Figures = {}): Promise<Row | null> {
-  const { items } = await readRowPage(em, entity, { list: '', page: { limit: 1, withTotal: false }, matching, figures });
-  return items[0] ?? null;
+  return await firstRow(em, entity, { matching, figures });
+}
+
+/** As `readRow`; nobody else changes or locks the row until the transaction of `em` is over. Waits for whoever holds it. */
+export async function lockRow<Row extends { id: string }>(em: SqlEntityManager, entity: EntityClass<Row>, matching: readonly Condition[]): Promise<Row | null> {
+  return await firstRow(em, entity, { matching, lock: 'for update' });
+}
+
+async function firstRow<Row>(em: SqlEntityManager, entity: EntityClass<Row & object>, { matching, figures = {}, lock = '' }: { matching: readonly Condition[]; figures?: Figures; lock?: string }): Promise<Row | null> {
+  const { table, select, toRow } = readerOf(em, entity);
+  const { text, values } = whereOf(matching);
+  const columns = [select, ...figuresOf(figures)].join(', ');
+  const { rows } = await runStatement(em, { text: `select ${columns} from ${table} ${text} order by ${table}.id desc limit 1 ${lock}`, values });
+  return rows[0] ? (toFigured(rows[0], toRow, figures) as Row) : null;
 }
 
 /** A page in the order of the ids, in one query with the total, if that is wanted. Throws VALIDATION_FAILED for a foreign cursor or a limit out of range. */
@@ -50,13 +63,22 @@ export async function readRowPage<Row extends { id: string }>(em: SqlEntityManag
   const { table, select, toRow } = readerOf(em, entity);
   const all = whereOf(matching);
   const onPage = cursor === undefined ? all : whereOf([...matching, [`${table}.id ${order === 'asc' ? '>' : '<'} ?`, decodeIdCursor(list, cursor)]]);
-  const names = Object.entries(figures).map(([name, sql]) => `(${sql}) as "${name}"`);
   const total = withTotal ? [`(select count(*) from ${table} ${all.text}) as "total"`] : [];
-  const sql = `select ${[select, ...names, ...total].join(', ')} from ${table} ${onPage.text} order by ${table}.id ${order} limit ?`;
+  const sql = `select ${[select, ...figuresOf(figures), ...total].join(', ')} from ${table} ${onPage.text} order by ${table}.id ${order} limit ?`;
   const raw = await em.execute<RawRow[]>(sql, [...(withTotal ? all.values : []), ...onPage.values, limit + 1]);
-  const rows = raw.map((row) => ({ ...toRow(row), ...Object.fromEntries(Object.keys(figures).map((name) => [name, Number(row[name])])) }) as Row);
+  const rows = raw.map((row) => toFigured(row, toRow, figures) as Row);
   const counted = raw[0] || cursor === undefined ? Number(raw[0]?.['total'] ?? 0) : await countRows(em, entity, matching);
   return pageOf(rows, limit, withTotal ? counted : null, ({ id }) => encodeIdCursor(list, id));
+}
+
+function figuresOf(figures: Figures): string[] {
+  return Object.entries(figures).map(([name, sql]) => `(${sql}) as "${name}"`);
+}
+
+function toFigured(raw: RawRow, toRow: Reader['toRow'], figures: Figures): RawRow {
+  const row = toRow(raw);
+  for (const name of Object.keys(figures)) row[name] = Number(raw[name]);
+  return row;
 }
 
 /** As many `?` as there are values, for `in (...)`. */

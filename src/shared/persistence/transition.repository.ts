@@ -3,6 +3,7 @@ import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Machine } from '../state-machine.ts';
 import { marksOf } from './read-rows.repository.ts';
 import { shapeOf } from './row-shape.repository.ts';
+import { runStatement } from './run-statement.repository.ts';
 import { setsOf } from './write-rows.repository.ts';
 
 export type TransitionRequest<State extends string, Row> = {
@@ -35,12 +36,13 @@ export async function transition<State extends string, Row extends { id: string;
   // The compiler cannot prove that `status` is a property of a generic row.
   const sets = setsOf(em, entity, { ...request.patch, status: to } as Partial<Row>);
   // `held` waits for whoever holds the row and then has its newest state, which the statement began too early to see.
-  const [left] = await em.execute<{ was: State }[]>(
-    `with held as (select id, status from ${table} where id = ? for update),
+  const { rows } = await runStatement(em, {
+    text: `with held as (select id, status from ${table} where id = ? for update),
        changed as (update ${table} as now set ${sets.text} from held where now.id = held.id and held.status in (${marksOf(sources)}) returning held.id, held.status as was),
        noted as (insert into state_events (kind, subject_id, from_state, to_state, reason, at) select ?, changed.id, changed.was, ?, ?, ?::timestamptz from changed)
      select was from changed`,
-    [id, ...sets.values, ...sources, machine.name, to, reason, at],
-  );
-  return left?.was ?? null;
+    values: [id, ...sets.values, ...sources, machine.name, to, reason, at],
+  });
+  // The state that the row was in, which is one of its machine's.
+  return (rows[0]?.['was'] as State | undefined) ?? null;
 }

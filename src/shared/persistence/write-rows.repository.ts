@@ -1,10 +1,8 @@
 import type { EntityClass } from '@mikro-orm/core';
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Condition } from './read-rows.repository.ts';
+import { runStatement, type Statement } from './run-statement.repository.ts';
 import { shapeOf, type Column } from './row-shape.repository.ts';
-
-/** SQL with `?` for each of its values. */
-export type Statement = { text: string; values: readonly unknown[] };
 
 /** New rows of one entity, all with the properties of the first. Generated columns are left out of them. */
 export function insertOf<Row extends object>(em: SqlEntityManager, entity: EntityClass<Row>, rows: readonly [Partial<Row>, ...Partial<Row>[]]): Statement {
@@ -40,13 +38,12 @@ export function setsOf<Row extends object>(em: SqlEntityManager, entity: EntityC
  */
 export async function runTogether(em: SqlEntityManager, statements: readonly Statement[]): Promise<void> {
   const parts = statements.map(({ text }, index) => `w${index} as (${text})`);
-  await em.execute(`with ${parts.join(', ')} select 1`, statements.flatMap(({ values }) => values));
+  await runStatement(em, { text: `with ${parts.join(', ')} select 1`, values: statements.flatMap(({ values }) => values) });
 }
 
 /** How many rows it has changed. */
-export async function runUpdate(em: SqlEntityManager, { text, values }: Statement): Promise<number> {
-  const { affectedRows } = await em.execute<{ affectedRows: number }>(text, [...values], 'run');
-  return affectedRows;
+export async function runUpdate(em: SqlEntityManager, update: Statement): Promise<number> {
+  return (await runStatement(em, update)).changedCount;
 }
 
 function columnOf(byName: ReadonlyMap<string, Column>, name: string): Column {

@@ -4,6 +4,7 @@ import { AppError, isAppError, toStoredError } from '../../../shared/errors.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
+import type { TurnQueue } from '../../../shared/turn-queue.ts';
 import type { EndedAnswer, MessageRepository } from '../message.repository.ts';
 import type { PartialSaver } from './partial-saver.ts';
 import type { PieceWriter } from './piece-writer.ts';
@@ -25,6 +26,8 @@ export type AnswerKeeperDeps = {
   logger: Logger;
   writer: PieceWriter;
   saver: PartialSaver;
+  /** Of all answers of this process. */
+  ends: TurnQueue;
   partialEveryMs: number;
 };
 
@@ -62,8 +65,10 @@ export class AnswerKeeper {
 
   /** Stored first: whoever reads the end from the stream finds the same in the database. */
   async settle(ending: Ending, usage: EndedAnswer['usage']): Promise<void> {
-    const { tokenStream, events, writer } = this.#deps;
+    const { tokenStream, events, writer, ends } = this.#deps;
     const { messageId, sessionId } = this.#row;
+    // Answers that began together end together, and each end is a millisecond or two of work.
+    await ends.next();
     const outcome = await this.#store({ ...ending, text: writer.written(), usage });
     try {
       await tokenStream.end(messageId, outcome);

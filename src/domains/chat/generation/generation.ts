@@ -3,6 +3,7 @@ import type { EventBus } from '../../../shared/event-bus.ts';
 import type { TokenBudget } from '../../../shared/key-limits.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
+import type { TurnQueue } from '../../../shared/turn-queue.ts';
 import type { Deployments, ReadyTarget, UseOutcome } from '../../deployments/types.ts';
 import type { MessageRepository } from '../message.repository.ts';
 import { AnswerKeeper, endingOf, type Ending } from './answer-keeper.ts';
@@ -20,6 +21,7 @@ export type GenerationDeps = EngineDeps & {
   readers: Readers;
   budget: TokenBudget;
   saver: PartialSaver;
+  ends: TurnQueue;
   tokenStream: TokenStream;
   events: EventBus;
   logger: Logger;

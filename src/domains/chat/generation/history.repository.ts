@@ -1,5 +1,6 @@
 import type { SqlEntityManager } from '@mikro-orm/sql';
 import { marksOf, readRow } from '../../../shared/persistence/read-rows.repository.ts';
+import { runStatement } from '../../../shared/persistence/run-statement.repository.ts';
 import { ChatSession } from '../chat.entity.ts';
 import { chooseWindow, type BranchEntry } from './context-window.ts';
 
@@ -49,16 +50,18 @@ export class HistoryRepository {
 
   /** From the question up to the first message; only sizes, because most of a long branch is not sent. */
   async #branch(sessionId: string, questionId: string): Promise<BranchEntry[]> {
-    return await this.#em.execute<BranchEntry[]>(
-      `with recursive branch as (
+    const { rows } = await runStatement(this.#em, {
+      text: `with recursive branch as (
          select id, parent_id, role, octet_length(content) as bytes, 1 as depth
          from chat_messages where id = ? and session_id = ?
          union all
          select m.id, m.parent_id, m.role, octet_length(m.content), b.depth + 1
          from branch b join chat_messages m on m.id = b.parent_id and m.session_id = ? where b.depth < ?
        ) select id, role, bytes from branch order by depth`,
-      [questionId, sessionId, sessionId, branchLengthMax],
-    );
+      values: [questionId, sessionId, sessionId, branchLengthMax],
+    });
+    // By the columns that are selected.
+    return rows as BranchEntry[];
   }
 }
 

@@ -5,6 +5,7 @@ import { AppError } from '../../../shared/errors.ts';
 import type { EventBus } from '../../../shared/event-bus.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { TokenStream } from '../../../shared/token-stream.ts';
+import type { TurnQueue } from '../../../shared/turn-queue.ts';
 import type { InferenceTarget } from '../../deployments/types.ts';
 import type { MessageRow } from '../chat.entity.ts';
 import { AnswerKeeper, endingOf, type Ending } from '../generation/answer-keeper.ts';
@@ -20,6 +21,7 @@ export type RecordingDeps = {
   em: SqlEntityManager;
   messages: MessageRepository;
   saver: PartialSaver;
+  ends: TurnQueue;
   tokenStream: TokenStream;
   events: EventBus;
   clock: Clock;
