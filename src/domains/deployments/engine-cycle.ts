@@ -1,7 +1,7 @@
 import { StopReason } from '../../shared/abort.ts';
 import { isAppError, type StoredError } from '../../shared/errors.ts';
 import { healthPolicyOf, keepAliveMsOf, restartPolicyOf } from './deployment-config.ts';
-import { deploymentMachine, type DeploymentStatus } from './deployment.machine.ts';
+import { deploymentMachine, restingStatuses, type DeploymentStatus } from './deployment.machine.ts';
 import type { DeploymentRow, StatePatch } from './deployment.repository.ts';
 import { failedStart, harmless, runEngine, type EngineRunHooks, type RunOutcome } from './engine-run.ts';
 import { unknownHealth, unknownNow } from './health.ts';
@@ -11,7 +11,7 @@ import { tellable } from './logs/log-line.ts';
 import { adoptModel, endLeftOver } from './model-adoption.ts';
 import { decideRestart } from './restart-policy.ts';
 import type { ModelRuntime, RunningModel } from './runtime.ts';
-import { failureMessage, nothingRuns } from './supervisor-answers.ts';
+import { failureMessage, freshCounts, nothingRuns } from './supervisor-answers.ts';
 import type { SupervisorDeps } from './supervisor.ts';
 
 /** What follows a run: at once from the beginning, after a while, or nothing. */
@@ -83,7 +83,9 @@ export class EngineCycle {
     }
     if (inherits || !deploymentMachine.canGo(row.status, 'starting')) await this.#owner.change('pending', nothingRuns, 'to be started');
     const run = row.runs + 1;
-    const left = await this.#owner.change('starting', { ...nothingRuns, runs: run, startedAt: null });
+    // After its end it goes on only where somebody asks anew, whose own change may come behind this one and find nothing to do.
+    const anew = restingStatuses.includes(row.status) ? { ...freshCounts, error: null } : {};
+    const left = await this.#owner.change('starting', { ...nothingRuns, ...anew, runs: run, startedAt: null });
     signal.throwIfAborted();
     if (left === null) throw new Error(`deployment ${this.#id} could not enter starting from ${row.status}`);
     const open = await logs.openRun(this.#id, run);
