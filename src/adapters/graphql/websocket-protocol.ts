@@ -7,7 +7,7 @@ import { AppError } from '../../shared/errors.ts';
 import { PushStream } from '../../shared/push-stream.ts';
 import { bearerKey } from '../http/credential.ts';
 import type { Caller } from './create-graphql.ts';
-import { toWireError } from './errors.ts';
+import { toWireError, toWireResult } from './errors.ts';
 import { prepareOperation, type Operation } from './operation.ts';
 import { isStream } from './plugins.ts';
 import { toJson } from './projection.ts';
@@ -81,13 +81,13 @@ class Protocol {
 
   async run(args: Prepared, kind: 'execute' | 'subscribe'): Promise<AsyncIterableIterator<ExecutionResult> | ExecutionResult> {
     const { enveloped, caller, send } = args.rootValue;
-    const finish = (result: ExecutionResult): ExecutionResult => (result.errors ? { ...result, errors: this.#wire(result.errors, caller) } : result);
+    const scope = this.#options.graphql.errorScope(caller);
     try {
       // Our resolvers know no root value; the prepared things stay behind.
       const { rootValue: _prepared, ...rest } = args;
       const result: unknown = await enveloped[kind](rest);
-      if (!isStream<ExecutionResult>(result)) return finish(result as ExecutionResult);
-      return sending(PushStream.of(result), (event) => send(finish(event)), args.rootValue);
+      if (!isStream<ExecutionResult>(result)) return toWireResult(result as ExecutionResult, scope);
+      return sending(PushStream.of(result), (event) => send(toWireResult(event, scope)), args.rootValue);
     } catch (error) {
       return { errors: this.#wire([error], caller) };
     }
