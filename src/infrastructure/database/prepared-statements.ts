@@ -8,8 +8,11 @@ type ClientPool = { on(event: 'connect', listener: (client: Client) => void): un
 
 /** Each costs the server some tens of kilobytes for as long as the connection lasts. */
 const preparedMax = 64;
-/** The statement is not known by its name, or the name is taken: somebody between us and the server mixes connections. */
-const namesFail = /^(26000|42P05)$/;
+/**
+ * The statement is not known by its name, or the name is taken: somebody between us and the server mixes connections. Or
+ * a table has columns of another type since it was prepared, as where a newer service has come beside this one.
+ */
+const namesFail = /^(26000|42P05|0A000)$/;
 
 /**
  * Gives each text that comes with values a name, so that the server parses and plans it once a connection: a third of

@@ -69,6 +69,19 @@ it('runs a statement whose name the connection has forgotten, as behind a pooler
   });
 });
 
+it('runs a statement whose columns are of another type since it was prepared', async () => {
+  await withPool(async (orm) => {
+    const em = orm.em.fork();
+    await em.execute('create table prepared_once (id integer, n integer)');
+    await em.execute('insert into prepared_once values (7, 1)');
+    const read = async (): Promise<unknown> => (await runStatement(orm.em.fork(), { text: 'select n from prepared_once where id = ?', values: [7] })).rows;
+    expect(await read()).toEqual([{ n: 1 }]);
+    await em.execute('alter table prepared_once alter column n type text');
+
+    expect(await read()).toEqual([{ n: '1' }]);
+  });
+});
+
 it('rejects with the fault of the statement, not of its name', async () => {
   await expect(runStatement(database.em(), { text: 'select ?::int', values: ['x'] })).rejects.toMatchObject({ code: '22P02' });
   expect((await runStatement(database.em(), asked)).rows).toEqual([{ next: 2 }]);
