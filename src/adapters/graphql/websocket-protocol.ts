@@ -89,7 +89,7 @@ class Protocol {
       if (!isStream<ExecutionResult>(result)) return toWireResult(result as ExecutionResult, scope);
       return sending(PushStream.of(result), (event) => send(toWireResult(event, scope)), args.rootValue);
     } catch (error) {
-      return { errors: this.#wire([error], caller) };
+      return { errors: [toWireError(error, scope)] };
     }
   }
 }

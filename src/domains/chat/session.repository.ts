@@ -3,7 +3,7 @@ import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { Page, PageRequest } from '../../shared/paging.ts';
 import { lockRow, marksOf, readRow, readRowPage, type Condition } from '../../shared/persistence/read-rows.repository.ts';
 import { runStatement } from '../../shared/persistence/run-statement.repository.ts';
-import { insertOf, runTogether } from '../../shared/persistence/write-rows.repository.ts';
+import { insertOf } from '../../shared/persistence/write-rows.repository.ts';
 import { ChatMessage, ChatSession } from './chat.entity.ts';
 
 export type NewSession = Pick<ChatSession, 'id' | 'title' | 'owner' | 'systemPrompt' | 'parameters' | 'deploymentIds' | 'createdAt' | 'updatedAt'>;
@@ -30,7 +30,7 @@ export class SessionRepository {
   }
 
   async insert(row: NewSession): Promise<void> {
-    await runTogether(this.#em, [insertOf(this.#em, ChatSession, [row])]);
+    await runStatement(this.#em, insertOf(this.#em, ChatSession, [row]));
   }
 
   async update(id: string, owner: string, change: SessionChange & { updatedAt: Date }): Promise<ChatSession | null> {

@@ -92,8 +92,7 @@ export class Sessions implements Pick<Chat, 'createSession' | 'updateSession' | 
   }
 
   async #view(row: ChatSession): Promise<ChatSessionView> {
-    const counts = await this.#deps.sessions.messageCounts([row.id]);
-    return toSessionView(row, counts.get(row.id) ?? 0);
+    return toSessionView(row, await this.#deps.sessions.messageCount(row.id));
   }
 
   #publish(sessionId: string): void {

@@ -7,7 +7,7 @@ import { findIdempotentResult, hashRequest, type IdempotencyClaim } from '../../
 import type { Principal } from '../../shared/principal.ts';
 import type { DeploymentView } from '../deployments/types.ts';
 import type { Answerers } from './answerers.ts';
-import type { ChatMessage, ChatSession, SessionRow } from './chat.entity.ts';
+import type { ChatMessage, ChatSession } from './chat.entity.ts';
 import { knownShape, parseMessageText, parseParameters, parseSend } from './chat.input.ts';
 import { deploymentNotFound, messageNotFound, sessionNotFound } from './faults.ts';
 import type { Generations, Reservation } from './generation/generations.ts';
@@ -87,7 +87,7 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
       if ('replayOf' in turn) return await this.#replay(turn.replayOf, principal);
       const isNew = plan.sessionId === null;
       this.#startAnswers(turn, payer, reservation);
-      const count = isNew ? 1 + turn.answers.length : await this.#countOf(turn.session);
+      const count = isNew ? 1 + turn.answers.length : await this.#deps.sessions.messageCount(turn.session.id);
       return sentOf(turn, count);
     } finally {
       reservation.release();
@@ -110,11 +110,7 @@ export class Turns implements Pick<Chat, 'send' | 'regenerate' | 'edit'> {
     const question = await this.#deps.messages.find(questionId, principal.owner);
     const session = question && (await this.#deps.sessions.find(question.sessionId, principal.owner));
     if (!question || !session) throw sessionNotFound();
-    return sentOf({ session, question, answers: await this.#deps.messages.answersOf(question) }, await this.#countOf(session));
-  }
-
-  async #countOf({ id }: SessionRow): Promise<number> {
-    return await this.#deps.sessions.messageCount(id);
+    return sentOf({ session, question, answers: await this.#deps.messages.answersOf(question) }, await this.#deps.sessions.messageCount(session.id));
   }
 
   async #findSession(id: string | undefined, principal: Principal): Promise<ChatSession | null> {

@@ -1,10 +1,4 @@
-/** The part of pg's Pool and Client that is used here; pg itself comes with MikroORM. */
-type PooledClient = {
-  once(event: 'end', listener: () => void): unknown;
-  /** There while somebody holds the client; throws when it has been given back already. */
-  release?: (destroy: boolean) => void;
-};
-type ClientPool = { on(event: 'connect', listener: (client: PooledClient) => void): unknown };
+import type { ClientPool } from './client-pool.ts';
 
 /** Whoever holds a client whose connection has ended hears of it at once; this is ample to give it back. */
 const graceMs = 250;

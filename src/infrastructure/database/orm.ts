@@ -3,6 +3,7 @@ import type { AbstractSqlDriver } from '@mikro-orm/sql';
 import { Migrator } from '@mikro-orm/migrations';
 import type { MigrationObject } from '@mikro-orm/core';
 import type { Logger } from '../../shared/logger.ts';
+import type { ClientPool } from './client-pool.ts';
 import { releaseDeadClients } from './dead-clients.ts';
 import { quickenLiterals } from './literals.ts';
 import { prepareStatements } from './prepared-statements.ts';
@@ -35,7 +36,7 @@ export async function createPostgresOrm(url: string, options: OrmOptions): Promi
   return orm;
 }
 
-function preparePool(pool: Parameters<typeof releaseDeadClients>[0] & Parameters<typeof prepareStatements>[0]): void {
+function preparePool(pool: ClientPool): void {
   releaseDeadClients(pool);
   prepareStatements(pool);
 }

@@ -1,10 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { ClientPool } from './client-pool.ts';
 import { hasCode } from './sql-client.ts';
-
-type Query = (query: unknown, values?: unknown, ...rest: unknown[]) => Promise<unknown>;
-/** The part of pg's Pool and Client that is used here; pg itself comes with MikroORM. */
-type Client = { query: Query };
-type ClientPool = { on(event: 'connect', listener: (client: Client) => void): unknown };
 
 /** Each costs the server some tens of kilobytes for as long as the connection lasts. */
 const preparedMax = 64;

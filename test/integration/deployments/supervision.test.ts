@@ -7,6 +7,7 @@ import { stopCauseOf } from '../../../src/shared/abort.ts';
 import { isAppError } from '../../../src/shared/errors.ts';
 import { createTestDatabase, type TestDatabase } from '../../support/database.ts';
 import { createDeploymentsBench, never, operator, type DeploymentsBench } from '../../support/deployments-bench.ts';
+import { letItOvertakeItsStart } from '../../support/overtaken-start.ts';
 import { isAlive } from '../../support/processes.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createSmallEngineRuntime, type SmallEngineRuntime } from '../../support/small-engine-runtime.ts';
@@ -199,6 +200,22 @@ describe('faults', () => {
     await expect(bench.deployments.target(id, never)).rejects.toMatchObject({ code: 'RUNTIME_UNAVAILABLE' });
     const again = await bench.deployments.start({ deploymentId: id, override: [] }, operator, never);
     expect(again).toMatchObject({ restarts: 0, error: null });
+    await bench.deployments.stop(id, never);
+    await bench.reaches(id, 'stopped');
+  });
+
+  it('gives whoever starts a failed deployment all tries anew, also where it goes on before that start is written', async () => {
+    const { id } = await begin({ environment: { MODE: 'refuse' } });
+    const end = letItOvertakeItsStart();
+    try {
+      for (const seconds of [10, 20, 40, 80]) await bench.clock.passSleepOf(seconds * 1000);
+      await bench.reaches(id, 'failed');
+      await bench.deployments.start({ deploymentId: id, override: [] }, operator, never);
+      await eventually('it waits for the third try, as after two failures', () => bench.clock.sleeps().includes(10_000));
+      expect(await bench.deployments.get(id)).toMatchObject({ runs: 8, restarts: 2 });
+    } finally {
+      end();
+    }
     await bench.deployments.stop(id, never);
     await bench.reaches(id, 'stopped');
   });
