@@ -2,6 +2,7 @@ import type { SqlEntityManager } from '@mikro-orm/sql';
 import type { StoredError } from '../../shared/errors.ts';
 import type { Page, PageRequest } from '../../shared/paging.ts';
 import { marksOf, readRow, readRowPage, readRows } from '../../shared/persistence/read-rows.repository.ts';
+import { runStatement } from '../../shared/persistence/run-statement.repository.ts';
 import { transition } from '../../shared/persistence/transition.repository.ts';
 import { runUpdate, updateOf } from '../../shared/persistence/write-rows.repository.ts';
 import { ChatMessage, type MessageRow } from './chat.entity.ts';
@@ -89,15 +90,16 @@ export class MessageRepository {
    * have ended, that have another text than was thought, or that somebody else is changing at this moment.
    */
   async appendPartials(grown: readonly GrownText[]): Promise<ReadonlySet<string>> {
-    const rows = await this.#em.execute<{ id: string }[]>(
-      `with grown (id, had_bytes, content, piece_lengths) as (values ${grown.map(() => '(?::uuid, ?::integer, ?, ?)').join(', ')}),
+    const { rows } = await runStatement(this.#em, {
+      text: `with grown as (select * from unnest(?::uuid[], ?::integer[], ?::text[], ?::text[]) as grown (id, had_bytes, content, piece_lengths)),
          held as (select id from chat_messages where id in (select id from grown) and status = 'streaming' for update skip locked)
        update chat_messages as now set content = now.content || grown.content, piece_lengths = now.piece_lengths || grown.piece_lengths
        from grown join held on held.id = grown.id
        where now.id = held.id and octet_length(now.content) = grown.had_bytes returning now.id`,
-      grown.flatMap(({ id, hadBytes, content, pieceLengths }) => [id, hadBytes, content, pieceLengths]),
-    );
-    return new Set(rows.map(({ id }) => id));
+      // One text for any number of rows.
+      values: [grown.map(({ id }) => id), grown.map(({ hadBytes }) => hadBytes), grown.map(({ content }) => content), grown.map(({ pieceLengths }) => pieceLengths)],
+    });
+    return new Set(rows.map(({ id }) => String(id)));
   }
 
   /** False when the answer is not being generated any more, as far as the database knows. */
