@@ -2,7 +2,7 @@ import type { GrownText, MessageRepository } from '../message.repository.ts';
 
 type Waiting = { grown: GrownText; resolve: (isSaved: boolean) => void; reject: (error: unknown) => void };
 
-/** A statement's text is made in one go, and tokens wait meanwhile. */
+/** A statement's values are written to the connection in one go, and tokens wait meanwhile. */
 const rowsAtOnce = 16;
 const charsAtOnce = 256 * 1024;
 
