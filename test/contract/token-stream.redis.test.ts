@@ -3,7 +3,7 @@ import { newId } from '../../src/shared/ids.ts';
 import type { TokenStream } from '../../src/shared/token-stream.ts';
 import { openRedisProcess, type RedisProcess } from '../support/redis-process.ts';
 import { startRedisServer, type RedisServer } from '../support/redis-server.ts';
-import { describeTokenStream } from './token-stream.suite.ts';
+import { describeTokenStream, readAll } from './token-stream.suite.ts';
 
 let server: RedisServer;
 let processes: RedisProcess[] = [];
@@ -49,6 +49,15 @@ describeTokenStream('over Redis, written by one process and read by another', as
     },
     read: (messageId, after) => reader.read(messageId, after),
   };
+});
+
+it('writes a piece with half a character as well as it can, and all that follows', async () => {
+  const prefix = newId();
+  const [writer, reader] = [(await open(prefix)).tokens, (await open(prefix)).tokens];
+  const messageId = newId();
+  for (const text of ['a\ud83d', '\udc00b', 'c']) writer.append(messageId, text);
+  await writer.end(messageId, {});
+  expect(await readAll(reader.read(messageId, -1))).toEqual(['0:a\ufffd', '1:\ufffdb', '2:c', 'end 2 {}']);
 });
 
 it('leaves nothing in Redis for ever: an hour after the last growth, or ten minutes after its end, a stream is gone', async () => {

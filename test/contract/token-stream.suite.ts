@@ -25,6 +25,13 @@ export function describeTokenStream(name: string, create: () => Promise<TokenStr
       expect(await readAll(stream.read(message, -1))).toEqual(['0:Hel', '1:lo', 'end 1 {"status":"completed"}']);
     });
 
+    it('gives every character as it came', async () => {
+      const texts = ['"\\', "'\n\r\t", '\u0001\u007f\u2028\ufeff', 'é🙂👨‍👩‍👧', '[1,"t"]', ' ', 'false', '\\ud83d'];
+      for (const text of texts) stream.append(message, text);
+      await stream.end(message, { error: { message: 'é"\\\n🙂' } });
+      expect(await readAll(stream.read(message, -1))).toEqual([...texts.map((text, index) => `${index}:${text}`), `end ${texts.length - 1} {"error":{"message":"é\\"\\\\\\n🙂"}}`]);
+    });
+
     it('gives a reader that comes back exactly what follows its last position', async () => {
       for (const text of ['a', 'b', 'c']) stream.append(message, text);
       await stream.end(message, {});

@@ -8,27 +8,30 @@ import type { MemoryTokenStream } from './memory-token-stream.ts';
 
 /**
  * An entry's id is its place, counted from 1: the same one cannot be written twice, and a gap cannot hide. For each
- * stream: how many entries it should have, its life in ms from now or 0 to leave that as it is, how many entries
- * follow, these. Answers how many each has, -1 for one that has its end. Looked at more closely, and so at more cost,
- * is only a stream that has another length than it should.
+ * stream, as JSON, because hundreds of arguments cost more to send: how many entries it should have, its life in ms
+ * from now or 0 to leave that as it is, the pieces that follow, and its end or false. Answers how many entries each has,
+ * -1 for one that has its end. Looked at more closely, and so at more cost, is only a stream that has another length
+ * than it should.
  */
 const appendScript = `
 local out = {}
-local at = 1
-for k = 1, #KEYS do
-  local from, lifeMs, count = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2])
-  local first = at + 3
-  at = first + count * 2
+for k, growth in ipairs(cjson.decode(ARGV[1])) do
+  local from, lifeMs, pieces, last = growth[1], growth[2], growth[3], growth[4]
+  local count = #pieces
   local have = redis.call('XLEN', KEYS[k])
   if have > from and redis.call('XREVRANGE', KEYS[k], '+', '-', 'COUNT', 1)[1][2][1] == 'e' then
     have = -1
   end
   if have >= from then
-    for place = have - from, count - 1 do
+    for place = have - from + 1, count do
       have = have + 1
-      redis.call('XADD', KEYS[k], have .. '-0', ARGV[first + place * 2], ARGV[first + place * 2 + 1])
+      redis.call('XADD', KEYS[k], have .. '-0', 't', pieces[place])
     end
-    if lifeMs ~= '0' then redis.call('PEXPIRE', KEYS[k], lifeMs) end
+    if last and have == from + count then
+      have = have + 1
+      redis.call('XADD', KEYS[k], have .. '-0', 'e', last)
+    end
+    if lifeMs > 0 then redis.call('PEXPIRE', KEYS[k], lifeMs) end
   end
   out[k] = have
 end
@@ -67,10 +70,11 @@ export function streamKey(redis: RedisConnections, messageId: string): string {
 
 export type TokenStreamWriterOptions = { redis: RedisConnections; memory: MemoryTokenStream; clock: Clock; logger: Logger };
 
-type Entry = readonly [StreamField, string];
+type Stored = NonNullable<ReturnType<MemoryTokenStream['stored']>>;
 /** `renewedMs`: when its life began anew. */
 type Sent = { count: number; renewedMs: number };
-type Growth = { messageId: string; sent: Sent; lifeMs: number; entries: readonly Entry[] };
+/** `end`: the outcome as JSON. */
+type Growth = { messageId: string; sent: Sent; lifeMs: number; pieces: readonly string[]; end: string | false };
 
 /**
  * Copies this process's streams from memory to Redis: each in order, whatever Redis forgets meanwhile. What waits to be
@@ -145,18 +149,19 @@ export class TokenStreamWriter {
       const sent = this.#sent.get(messageId);
       // Dropped from memory: its text is in the database.
       if (!stream || sent === undefined) this.#sent.delete(messageId);
-      else {
-        const entries = nextEntries(stream, sent.count);
-        if (entries.length > 0) batch.push({ messageId, sent, lifeMs: this.#lifeMs(sent, entries), entries });
-        chars += entries.reduce((sum, [, text]) => sum + text.length, 0);
+      else if (hasMore(stream, sent.count)) {
+        const next = nextPieces(stream, sent.count);
+        const end = stream.outcome && sent.count + next.pieces.length === stream.pieces.length ? JSON.stringify(stream.outcome) : false;
+        batch.push({ messageId, sent, lifeMs: this.#lifeMs(sent, end !== false), pieces: next.pieces, end });
+        chars += next.chars;
       }
     }
     return batch;
   }
 
   /** 0: as it is. What Redis has lost begins anew, with its life. */
-  #lifeMs({ count, renewedMs }: Sent, entries: readonly Entry[]): number {
-    if (entries.at(-1)?.[0] === 'e') return endedMs;
+  #lifeMs({ count, renewedMs }: Sent, isEnd: boolean): number {
+    if (isEnd) return endedMs;
     return count === 0 || this.#options.clock.monotonicMs() - renewedMs >= renewEveryMs ? liveMs : 0;
   }
 
@@ -177,8 +182,8 @@ export class TokenStreamWriter {
   async #append(batch: readonly Growth[]): Promise<number[]> {
     const { redis } = this.#options;
     const keys = batch.map(({ messageId }) => streamKey(redis, messageId));
-    const values = batch.flatMap(({ sent, lifeMs, entries }) => [sent.count, lifeMs, entries.length, ...entries.flat()]);
-    const sending = [keys.length, ...keys, ...values] as const;
+    const growths = JSON.stringify(batch.map(({ sent, lifeMs, pieces, end }) => [sent.count, lifeMs, pieces, end]));
+    const sending = [keys.length, ...keys, growths] as const;
     const reply = redis.commands.evalsha(appendDigest, ...sending).catch((error: unknown) => {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
       return redis.commands.eval(appendScript, ...sending);
@@ -193,21 +198,22 @@ export class TokenStreamWriter {
     if (have === -1 || stream === null || isWhole) this.#sent.delete(messageId);
     else {
       this.#sent.set(messageId, { count: have, renewedMs: lifeMs > 0 ? this.#options.clock.monotonicMs() : sent.renewedMs });
-      if (nextEntries(stream, have).length > 0) this.#marked.add(messageId);
+      if (hasMore(stream, have)) this.#marked.add(messageId);
     }
   }
 }
 
-function nextEntries({ pieces, outcome }: NonNullable<ReturnType<MemoryTokenStream['stored']>>, sent: number): Entry[] {
-  const entries: Entry[] = [];
+/** Redis has as many entries, and there is one more to write. */
+function hasMore({ pieces, outcome }: Stored, sent: number): boolean {
+  return sent < pieces.length || (outcome !== null && sent === pieces.length);
+}
+
+function nextPieces({ pieces }: Stored, sent: number): { pieces: string[]; chars: number } {
+  let end = sent;
   let chars = 0;
-  for (let index = sent; index < pieces.length && entries.length < batchEntriesMax && chars < batchCharsMax; index += 1) {
-    const text = pieces[index] ?? '';
-    chars += text.length;
-    entries.push(['t', text]);
-  }
-  if (outcome && sent + entries.length === pieces.length) entries.push(['e', JSON.stringify(outcome)]);
-  return entries;
+  for (; end < pieces.length && end < sent + batchEntriesMax && chars < batchCharsMax; end += 1) chars += pieces[end]?.length ?? 0;
+  // Half a character is none that Redis' reader of JSON knows.
+  return { pieces: pieces.slice(sent, end).map((text) => text.toWellFormed()), chars };
 }
 
 async function inTime<T>(reply: Promise<T>): Promise<T> {

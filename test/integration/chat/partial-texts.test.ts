@@ -70,3 +70,27 @@ it('tells each of those who wait that the database was away, and goes on with th
   isAway = false;
   expect(await saver.save(grownBy(id, '', 'a'))).toBe(true);
 });
+
+it('has answers that began together save in turn, as many in each moment, and each of them as often as the others', () => {
+  const saver = new PartialSaver(messages);
+  const beganAtMs = 123_456.7;
+  const answers = Array.from({ length: 70 }, () => saver.moment(700));
+  const savesOf = (untilNextMs: (nowMs: number) => number): number[] => {
+    const saves: number[] = [];
+    for (let nowMs = beganAtMs; saves.length < 4; saves.push(nowMs - beganAtMs)) nowMs += untilNextMs(nowMs);
+    return saves;
+  };
+  const saves = answers.map(savesOf);
+  for (const [first = 0, ...later] of saves) {
+    expect(first).toBeGreaterThanOrEqual(280);
+    expect(first).toBeLessThanOrEqual(981);
+    expect(later.map((ms, index) => Math.round((ms - first) / 700 - index))).toEqual([1, 1, 1]);
+  }
+  const together = Object.values(Object.groupBy(saves.flat(), (ms) => Math.round(ms / 50)));
+  expect(together.every((moment) => moment?.length === 10)).toBe(true);
+});
+
+it('does not save twice in one moment where a timer comes early', () => {
+  const untilNextMs = new PartialSaver(messages).moment(700);
+  expect([699.4, 700, 700.4].map((nowMs) => untilNextMs(nowMs))).toEqual([701, 700, 700]);
+});

@@ -47,8 +47,9 @@ export class AnswerKeeper {
   async savePartials(onLost: () => void, signal: AbortSignal): Promise<void> {
     const { clock, partialEveryMs, messages, logger, writer, saver } = this.#deps;
     const id = this.#row.messageId;
+    const untilNextMs = saver.moment(partialEveryMs);
     let saved = { count: 0, bytes: 0 };
-    while (await passed(clock.sleep(partialEveryMs, signal))) {
+    while (await passed(clock.sleep(untilNextMs(clock.monotonicMs()), signal))) {
       const { count } = writer;
       if (count === saved.count) continue;
       const grown = writer.grown(saved.count, count);
