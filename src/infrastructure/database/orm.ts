@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { AnyEntity, EntityClass, EntitySchema, MikroORM } from '@mikro-orm/core';
 import type { AbstractSqlDriver } from '@mikro-orm/sql';
 import { Migrator } from '@mikro-orm/migrations';
@@ -18,8 +19,12 @@ export type OrmOptions = {
   logger: Logger;
 };
 
-/** Requests, the queue's events and background work share them; far below the embedded server's 60. */
-const connectionsMax = 16;
+/**
+ * Requests, the queue's events and background work share them. Four a core: statements that run side by side beyond that
+ * take the processor from each other, and from this process where the database is on its machine. Far below the
+ * embedded server's 60.
+ */
+const connectionsMax = Math.min(16, Math.max(8, 4 * availableParallelism()));
 const connectTimeoutMs = 10_000;
 
 export async function createPostgresOrm(url: string, options: OrmOptions): Promise<Orm> {
