@@ -34,11 +34,11 @@ const streamCounts = (values.streams ?? (values.short ? '1,50' : '1,50,200')).sp
 const seconds = Number(values.seconds ?? (values.short ? 2 : 3));
 const coldStreams = 50;
 /** Of each of them: for as long as the service's code is being optimised, a token costs twice what it costs afterwards. */
-const coldTokens = values.short ? 100 : 600;
+const coldTokens = values.short ? 300 : 600;
 /** The direct reader's p99 and so much, with so many streams. */
 const boundStreams = 50;
 const boundMs = 10;
-const roundsOf = (streams: number): number => Number(values.rounds ?? (streams === boundStreams && !values.short ? 5 : 1));
+const roundsOf = (streams: number): number => Number(values.rounds ?? (streams === boundStreams ? (values.short ? 3 : 5) : 1));
 const isAsked = (name: string): boolean => values.only === '' || name === 'direct' || values.only.split(',').includes(name);
 
 type Figures = {
