@@ -3,10 +3,7 @@
  * both interfaces refuse the same things in the same words.
  */
 import * as z from 'zod';
-import { exportFormats } from '../../domains/chat/types.ts';
-
-/** One answer for each; more at once is no comparison any more. */
-export const deploymentsMax = 10;
+import { deploymentsMax, exportFormats } from '../../domains/chat/types.ts';
 
 /** For the reader of the OpenAPI document: what is out of range is refused behind GraphQL, in its words. */
 const wholeNumber = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER) => z.number().int().meta({ minimum, maximum });

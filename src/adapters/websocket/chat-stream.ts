@@ -1,11 +1,12 @@
 import * as z from 'zod';
 import { ChatStreamDocument, SendChatMessageDocument, StopChatMessageDocument, type ChatStreamSubscription } from '../../../schema/generated/graphql.ts';
+import { deploymentsMax } from '../../domains/chat/types.ts';
 import { AppError, isAppError, validationFailed } from '../../shared/errors.ts';
 import type { PushStream } from '../../shared/push-stream.ts';
 import type { Executor } from '../graphql/executor.ts';
 import { toParameters } from '../rest/chat-parameters.ts';
 import { parseInput, queryObject } from '../rest/input.ts';
-import { chatParameters, deploymentsMax } from '../rest/request-schemas.ts';
+import { chatParameters } from '../rest/request-schemas.ts';
 import { payloadOf } from '../rest/route.ts';
 import { internalError, type OpenSocket, type SocketRoute } from './accept.ts';
 import { toChatObjects, type ChatObject } from './chat-events.ts';

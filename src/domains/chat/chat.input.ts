@@ -5,19 +5,18 @@ import { snakeCase } from '../../shared/json-case.ts';
 import { isStorable } from '../../shared/storable.ts';
 import { parametersSchema } from './parameters.ts';
 import { storableText } from './storable-text.ts';
-import type { ChatParameters, CreateSession, SendMessage } from './types.ts';
+import { deploymentsMax, type ChatParameters, type CreateSession, type SendMessage } from './types.ts';
 
 /** Of one message, in bytes of UTF-8. */
 export const messageBytesMax = 1024 * 1024;
 export const systemPromptLengthMax = 64 * 1024;
 export const titleLengthMax = 200;
-export const deploymentsMax = 16;
 const searchLengthMax = 200;
 
 const title = storableText(titleLengthMax).refine((text) => text.trim() !== '', 'must not be empty');
 const deploymentIds = z
   .array(z.string())
-  .max(deploymentsMax, `must not be more than ${deploymentsMax}`)
+  .max(deploymentsMax, `must not name more than ${deploymentsMax} deployments`)
   .refine((ids) => new Set(ids.map((id) => id.toLowerCase())).size === ids.length, 'must not name a deployment twice');
 
 const sessionFields = {

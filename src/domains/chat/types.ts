@@ -98,6 +98,9 @@ export type ChatStreamEvent =
       error: StoredError | null;
     };
 
+/** In a session and for a message: one answer for each, and more at once is no comparison any more. */
+export const deploymentsMax = 10;
+
 export const exportFormats = ['json', 'markdown', 'jsonl', 'html', 'text'] as const;
 export type ExportFormat = (typeof exportFormats)[number];
 /** Sessions that were made of a file of this service, of Open WebUI or of ChatGPT. */

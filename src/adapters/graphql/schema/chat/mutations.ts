@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ChatSessionView, CreateSession, SendMessage, SentMessage } from '../../../../domains/chat/types.ts';
+import { deploymentsMax, type ChatSessionView, type CreateSession, type SendMessage, type SentMessage } from '../../../../domains/chat/types.ts';
 import { AppError } from '../../../../shared/errors.ts';
 import { builder } from '../../builder.ts';
 import { principalOf, type GraphqlContext } from '../../context.ts';
@@ -13,8 +13,6 @@ import { ChatParametersInput, toParameters } from './parameters.ts';
 import { ChatSession } from './session.ts';
 
 const role = 'USER';
-/** One answer for each; more at once than this is no comparison any more. */
-const deploymentsMax = 10;
 /** An export travels as one text of the answer. */
 const exportBytesMax = 32 * 1024 * 1024;
 
