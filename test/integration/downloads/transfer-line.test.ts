@@ -99,13 +99,14 @@ describe('a line that is gone for a while', () => {
     const lift = line.add(toxic);
     await expect(outcome).rejects.toMatchObject({ code: 'NETWORK_FAILED' });
     lift();
-    const seen = new Set(hub.requests.matching(blob, 'GET'));
+    hub.requests.clear();
     const toldBefore = told.length;
     await completes(given);
-    expect(told[toldBefore]).toBeGreaterThanOrEqual(bytes);
-    // Among what was sent is what the kernel still held when a connection was given up.
-    const asked = hub.requests.matching(blob, 'GET').filter((request) => !seen.has(request));
-    expect(asked.reduce((sum, { bytesSent }) => sum + bytesSent, 0)).toBeLessThan(6 * MiB);
+    const resumedAt = told[toldBefore] ?? 0;
+    expect(resumedAt).toBeGreaterThanOrEqual(bytes);
+    // What is sent twice now was held by the kernel when a connection was given up, as on a busy machine any may be.
+    const sent = hub.requests.sentRanges(blob).reduce((sum, { start, end }) => sum + end - start, 0);
+    expect(sent - hub.requests.bytesSentTwice(blob)).toBeLessThanOrEqual(6 * MiB - resumedAt);
   });
 
   it('ends the attempt with NETWORK_FAILED when nobody listens there, and goes on when somebody does', async () => {
