@@ -6,9 +6,9 @@
  * the answers begin. Also requests a second of the gateway beside that proxy. Engine, proxy,
  * service and readers are processes of their own. Prints one JSON line a measurement, those of each
  * transport's first streams as round 0, and a table at the end; exits 1 when a token is missing, or where 50 streams
- * have a p99 more than 10 ms above the direct reader's (in the median of
- * `--rounds`, five of these and one of others unless asked otherwise). Needs redis-server (or REDIS_URL) for the part on
- * Redis; with all of it about six minutes.
+ * have a p99 more than 10 ms above the direct reader's (in the median of `--rounds`: five of these, three with `--short`,
+ * and one of others unless asked otherwise). Needs redis-server (or REDIS_URL) for the part on Redis; with all of it about
+ * six minutes.
  */
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -38,7 +38,8 @@ const coldTokens = values.short ? 300 : 600;
 /** The direct reader's p99 and so much, with so many streams. */
 const boundStreams = 50;
 const boundMs = 10;
-const roundsOf = (streams: number): number => Number(values.rounds ?? (streams === boundStreams ? (values.short ? 3 : 5) : 1));
+const boundRounds = values.short ? 3 : 5;
+const roundsOf = (streams: number): number => Number(values.rounds ?? (streams === boundStreams ? boundRounds : 1));
 const isAsked = (name: string): boolean => values.only === '' || name === 'direct' || values.only.split(',').includes(name);
 
 type Figures = {

@@ -208,12 +208,16 @@ function hasMore({ pieces, outcome }: Stored, sent: number): boolean {
   return sent < pieces.length || (outcome !== null && sent === pieces.length);
 }
 
-function nextPieces({ pieces }: Stored, sent: number): { pieces: string[]; chars: number } {
-  let end = sent;
+function nextPieces(stream: Stored, sent: number): { pieces: string[]; chars: number } {
+  const pieces: string[] = [];
   let chars = 0;
-  for (; end < pieces.length && end < sent + batchEntriesMax && chars < batchCharsMax; end += 1) chars += pieces[end]?.length ?? 0;
-  // Half a character is none that Redis' reader of JSON knows.
-  return { pieces: pieces.slice(sent, end).map((text) => text.toWellFormed()), chars };
+  for (let index = sent; index < stream.pieces.length && pieces.length < batchEntriesMax && chars < batchCharsMax; index += 1) {
+    // Half a character is none that Redis' reader of JSON knows.
+    const text = (stream.pieces[index] ?? '').toWellFormed();
+    chars += text.length;
+    pieces.push(text);
+  }
+  return { pieces, chars };
 }
 
 async function inTime<T>(reply: Promise<T>): Promise<T> {

@@ -70,9 +70,9 @@ whereMountable('a small disk (skipped where a tmpfs may not be mounted)', () => 
     expect((await room.downloads.list({}, { limit: 10 })).total).toBe(1);
     hub.faults.clear();
     await rm(foreign);
-    const sentBefore = hub.requests.matching(blob, 'GET').reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+    const sentBefore = hub.requests.bytesSent(blob);
     await eventually('it went on by itself', async () => (await room.downloads.get(task.id)).status === 'completed', 60_000);
-    const sentAfter = hub.requests.matching(blob, 'GET').reduce((sum, { bytesSent }) => sum + bytesSent, 0) - sentBefore;
+    const sentAfter = hub.requests.bytesSent(blob) - sentBefore;
     expect(sentAfter).toBeLessThan(40 * MiB - 3 * MiB);
     const [installed] = await room.installed.findByModel(task.modelId);
     expect(sha256OfFile(join(installed!.folder, 'm0.Q4_K_M.gguf'))).toBe(sha256Of(contents[0]!));

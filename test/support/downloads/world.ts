@@ -92,7 +92,7 @@ export function useWorld(): World {
     await database.drop();
     await folder.remove();
   });
-  const sentBytes = (): number => hub.requests.sentRanges(blob).reduce((sum, { start, end }) => sum + end - start, 0);
+  const sentBytes = (): number => hub.requests.bytesSent(blob);
   return {
     get database() {
       return database;

@@ -70,6 +70,11 @@ export class RequestLog {
       .map(({ firstByte, bytesSent }) => ({ start: firstByte, end: firstByte + bytesSent }));
   }
 
+  /** How many bytes went out, counting those that went out again. */
+  bytesSent(pattern: RegExp): number {
+    return this.sentRanges(pattern).reduce((sum, { start, end }) => sum + end - start, 0);
+  }
+
   /** How many bytes went out more than once. What was in flight when a connection broke counts as sent. */
   bytesSentTwice(pattern: RegExp): number {
     let covered = 0;

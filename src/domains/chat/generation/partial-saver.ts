@@ -29,7 +29,7 @@ export class PartialSaver {
   moment(everyMs: number): (nowMs: number) => number {
     const ownMs = ((this.#answers++ % moments) * everyMs) / moments;
     return (nowMs) => {
-      const untilMs = everyMs - ((((nowMs - ownMs) % everyMs) + everyMs) % everyMs);
+      const untilMs = everyMs - ((nowMs + everyMs - ownMs) % everyMs);
       // A timer that came a little early, or an answer that has only begun, as many may have in the same moment.
       return Math.ceil(untilMs < soonest * everyMs ? untilMs + everyMs : untilMs);
     };
